@@ -1,0 +1,8 @@
+"""Forms: how one weight tensor is stored while it can still learn."""
+
+from tersenet.forms.base import FORMS, Form, form_class, lift
+from tersenet.forms.codebook import Codebook
+from tersenet.forms.dense import Dense
+from tersenet.forms.sparse import Sparse
+
+__all__ = ["FORMS", "Codebook", "Dense", "Form", "Sparse", "form_class", "lift"]

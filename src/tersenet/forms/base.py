@@ -1,0 +1,81 @@
+"""What every form is: a module that stands for one weight while it can still learn."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tersenet.errors import TersenetError
+from tersenet.storage import Storage
+
+# id -> module:Class, in the order in which a storage tree is offered to them by `lift`.
+FORMS: dict[str, str] = {
+    "sparse": "tersenet.forms.sparse:Sparse",
+    "codebook": "tersenet.forms.codebook:Codebook",
+    "dense": "tersenet.forms.dense:Dense",
+}
+
+
+class Form(nn.Module):
+    """How one weight tensor is stored while it can still learn.
+
+    shape   of the weight that `forward` gives
+
+    A form owns its parameters; `forward` is differentiable, so that training reaches them.
+    """
+
+    shape: tuple[int, ...]
+
+    @classmethod
+    def fit(cls, weight: Tensor, **options: Any) -> Form:
+        """The form of this kind that stands nearest to `weight`."""
+        raise NotImplementedError
+
+    def forward(self) -> Tensor:
+        """The dense weight, float32."""
+        raise NotImplementedError
+
+    def rate_bits(self) -> Tensor:
+        """An estimate of the coded size in bits, a scalar; differentiable where the form has a rate to train."""
+        raise NotImplementedError
+
+    def lower(self, coder: str) -> Storage:
+        """Storage that decodes to exactly what `forward` gives; layouts are chosen for `coder`."""
+        raise NotImplementedError
+
+    @classmethod
+    def lift(cls, storage: Storage) -> Form | None:
+        """The form back from its storage, or None if the storage is of another form."""
+        raise NotImplementedError
+
+
+def form_class(form: str) -> type[Form]:
+    """The class of a form by its id. Raises TersenetError for an unknown one."""
+    if form not in FORMS:
+        raise TersenetError(f"form '{form}' is unknown; this build knows {', '.join(FORMS)}")
+    module, name = FORMS[form].split(":")
+    found: type[Form] = getattr(import_module(module), name)
+    return found
+
+
+def lift(storage: Storage) -> Form | None:
+    """The first form that recognises a storage tree, or None: then the weight is an ordinary dense one."""
+    for form in FORMS:
+        lifted = form_class(form).lift(storage)
+        if lifted is not None:
+            return lifted
+    return None
+
+
+def check_weight(weight: Tensor, what: str) -> Tensor:
+    """`weight` detached, float32, on the CPU; refused if it is empty or not finite."""
+    weight = weight.detach().to("cpu", torch.float32)
+    if weight.numel() == 0:
+        raise TersenetError(f"{what}: the weight of shape {tuple(weight.shape)} is empty")
+    bad = int((~torch.isfinite(weight)).sum())
+    if bad:
+        raise TersenetError(f"{what}: {bad} of {weight.numel()} weights are NaN or infinite; repair the network first")
+    return weight

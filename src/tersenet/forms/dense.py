@@ -1,0 +1,63 @@
+"""Every weight for itself, as float32 or float16."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tersenet.errors import TersenetError
+from tersenet.forms.base import Form, check_weight
+from tersenet.storage import Floats, Reshape, Storage, size_bytes
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
+def smallest_floats(values: np.ndarray, coder: str) -> Floats:
+    """A float table as bytes or as coded byte planes, whichever is smaller."""
+    plain, planes = Floats(values), Floats(values, planes=True)
+    return planes if size_bytes(planes, coder) < size_bytes(plain, coder) else plain
+
+
+class Dense(Form):
+    """values   the weights; trainable
+    dtype    "float32", or "float16": training sees the rounded values, gradients pass through
+    """
+
+    def __init__(self, values: Tensor, dtype: str = "float32") -> None:
+        super().__init__()
+        if dtype not in DTYPES:
+            raise TersenetError(f"dense weights are float32 or float16; got {dtype}")
+        self.shape = tuple(values.shape)
+        self.dtype = dtype
+        self.values = nn.Parameter(values.clone())
+
+    @classmethod
+    def fit(cls, weight: Tensor, *, dtype: str = "float32") -> Dense:
+        weight = check_weight(weight, "dense")
+        largest = float(weight.abs().max())
+        if dtype == "float16" and largest > torch.finfo(torch.float16).max:
+            raise TersenetError(f"a weight of {largest:g} is above float16's range; store it as float32")
+        return cls(weight, dtype)
+
+    def forward(self) -> Tensor:
+        if self.dtype == "float32":
+            return self.values
+        rounded = self.values.to(torch.float16).to(torch.float32)
+        return self.values + (rounded - self.values).detach() if torch.is_grad_enabled() else rounded
+
+    def rate_bits(self) -> Tensor:
+        return torch.tensor(float(self.values.numel() * torch.finfo(DTYPES[self.dtype]).bits))
+
+    def lower(self, coder: str) -> Storage:
+        flat = self.values.detach().cpu().to(DTYPES[self.dtype]).reshape(-1).numpy()
+        floats = smallest_floats(flat, coder)
+        return floats if len(self.shape) == 1 else Reshape(floats, self.shape)
+
+    @classmethod
+    def lift(cls, storage: Storage) -> Dense | None:
+        floats = storage.source if isinstance(storage, Reshape) else storage
+        if not isinstance(floats, Floats):
+            return None
+        values = torch.from_numpy(floats.values.astype(np.float32)).reshape(storage.shape)
+        return cls(values, floats.values.dtype.name)

@@ -1,0 +1,46 @@
+"""Weight sharing: each layer's weights take few values, which train on, after Han et al. 2016, section 3."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tersenet.errors import TersenetError
+from tersenet.forms import Codebook, Dense, Form, Sparse
+from tersenet.graph import Network
+
+
+def share_weights(network: Network, name: str, *, k: int, init: str, table: str, seed: int) -> int:
+    """Hold weight `name` as a codebook of at most k values; zeros that are there stay zero.
+
+    Returns the number of values, which is below k where fewer distinct weights are left.
+    """
+    if k < 1:
+        raise TersenetError(f"a codebook of {k} values for '{name}'; at least 1 is needed")
+    made: list[Codebook] = []
+
+    def fit(kept: Tensor) -> Form:
+        made.append(Codebook.fit(kept, k=k, init=init, table=table, seed=seed))
+        return made[-1]
+
+    attach_values(network, name, fit)
+    return made[0].k if made else 0
+
+
+def store_dense(network: Network, name: str, *, dtype: str) -> None:
+    """Hold tensor `name` as plain numbers of `dtype`; zeros that are there stay zero."""
+    attach_values(network, name, lambda kept: Dense.fit(kept, dtype=dtype))
+
+
+def attach_values(network: Network, name: str, fit) -> None:  # type: ignore[no-untyped-def]
+    """Put a form made by `fit` in place of the values of `name`, inside a sparse form where there are zeros."""
+    held = network.form(name)
+    weight = network.dense(name)
+    form: Form
+    if isinstance(held, Sparse):
+        form = held.with_values(fit)
+    elif int(torch.count_nonzero(weight)) < weight.numel():
+        form = Sparse.fit(weight, values=fit)
+    else:
+        form = fit(weight)
+    network.attach(name, form)

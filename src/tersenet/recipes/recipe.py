@@ -1,0 +1,107 @@
+"""A recipe is data: steps and a coder, read from YAML, checked by pydantic, carried in the file."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tersenet.container import read_file
+from tersenet.errors import TersenetError
+from tersenet.recipes.steps import AnyStep, Prune, Store
+
+
+class Recipe(BaseModel):
+    """How a network becomes small: the steps in order, then the coder of its integer streams."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str = ""
+    source: str = ""
+    steps: tuple[AnyStep, ...] = ()
+    coder: Literal["raw", "huffman", "rans"] = "huffman"
+
+    @property
+    def trains(self) -> bool:
+        """Whether any step needs training data."""
+        return any(
+            config is not None and config.epochs > 0
+            for step in self.steps
+            for config in [step.train_config(stage) for stage in range(step.stages)]
+        )
+
+    def compact(self) -> dict[str, Any]:
+        """The recipe without defaults and prose, as a file carries it."""
+        return self.model_dump(exclude_defaults=True, exclude={"description", "source"}, mode="json") | {
+            "steps": [{"id": step.id, **step.model_dump(exclude_defaults=True, mode="json")} for step in self.steps]
+        }
+
+    def with_settings(self, *, bits: dict[str, int] | None = None, keep: dict[str, float] | None = None) -> Recipe:
+        """The recipe with other bits or keep-fractions a layer. Refused where no step takes them."""
+        steps = []
+        used = {"bits": bits is None, "keep": keep is None}
+        for step in self.steps:
+            if isinstance(step, Store) and step.form == "codebook" and bits is not None:
+                step, used["bits"] = Store(**step.model_dump() | {"bits": bits}), True
+            if isinstance(step, Prune) and keep is not None:
+                step = Prune(**step.model_dump() | {"keep": keep, "quality": None, "scope": "layer"})
+                used["keep"] = True
+            steps.append(step)
+        unused = [name for name, done in used.items() if not done]
+        if unused:
+            raise TersenetError(f"recipe {self.name} has no step that takes {unused[0]}")
+        return self.model_copy(update={"steps": tuple(steps)})
+
+
+def shipped() -> dict[str, Recipe]:
+    """The recipes that come with the package, by name."""
+    folder = resources.files("tersenet.recipes") / "shipped"
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name)
+    return {entry.name.removesuffix(".yaml"): parse(entry.read_text(), entry.name) for entry in files}
+
+
+def parse(text: str, name: str) -> Recipe:
+    """A recipe from YAML text. Every error names the file and the path of the wrong key."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise TersenetError(f"{name}: not valid YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(data, dict):
+        raise TersenetError(f"{name}: a recipe is a table with name, steps and coder; got {type(data).__name__}")
+    data.setdefault("name", Path(name).stem)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "recipe"
+        more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise TersenetError(f"{name}: {where}: {first['msg']}{more}") from error
+
+
+def load_recipe(recipe: str | os.PathLike[str] | Recipe) -> Recipe:
+    """A recipe by its name, from a YAML file, or itself."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    text = os.fspath(recipe)
+    if text.endswith((".yaml", ".yml")):
+        return parse(read_file(text).decode("utf-8", "replace"), text)
+    known = shipped()
+    if text not in known:
+        near = difflib.get_close_matches(text, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise TersenetError(f"recipe '{text}' is unknown; shipped are {', '.join(known)}, or give a .yaml file{hint}")
+    return known[text]
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a recipe file, for editors."""
+    return Recipe.model_json_schema()
+
+
+__all__ = ["Recipe", "load_recipe", "parse", "schema", "shipped"]

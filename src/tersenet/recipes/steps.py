@@ -1,0 +1,168 @@
+"""The steps a recipe is made of: frozen data, the same in YAML and in Python.
+
+A step may take several stages (an iteration of pruning each); a stage changes the network, then trains it.
+Settings of a layer may be one value for all, or a table from pattern to value, first match first; patterns are globs
+over names, "op:" and a glob over operations ("op:conv*"), "first" and "last".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Union
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tersenet.errors import TersenetError
+from tersenet.graph import Network
+from tersenet.methods.prune import above_threshold, attach_pruned, global_keep, keep_largest
+from tersenet.methods.select import select_layers, setting
+from tersenet.methods.share import share_weights, store_dense
+from tersenet.training import TrainConfig
+
+Keep = Annotated[float, Gt(0), Le(1)]
+Quality = Annotated[float, Ge(0)]
+Bits = Annotated[int, Ge(1), Le(16)]
+
+
+class Step(BaseModel):
+    """One entry of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Whether a stage that loses too much is undone, with the work going on from the one before it.
+    may_stop_early: ClassVar[bool] = False
+
+    train: TrainConfig | None = Field(None, description="training after each stage of this step; none by default")
+
+    @property
+    def stages(self) -> int:
+        return 1
+
+    def label(self, stage: int) -> str:
+        return self.id  # type: ignore[attr-defined,no-any-return]
+
+    def apply(self, network: Network, stage: int, seed: int) -> list[str]:
+        """Change the network in place; returns what a user should know, as sentences."""
+        return []
+
+    def train_config(self, stage: int) -> TrainConfig | None:
+        return self.train
+
+    def gentler(self) -> Step | None:
+        """The same step with less loss to expect, or None: what is tried when a goal was missed."""
+        return None
+
+
+class Train(Step):
+    """Train the network as it is."""
+
+    id: Literal["train"] = "train"
+
+
+class Prune(Step):
+    """Keep the largest weights of each layer matched by `where`, then train what is left; repeat (Han et al. 2015).
+
+    Give `keep`, the fraction that stays in the end (each iteration keeps its root), or `quality`: weights within
+    quality x standard deviation go in each iteration. scope "global" takes one threshold for all layers together.
+    """
+
+    may_stop_early: ClassVar[bool] = True
+    id: Literal["prune"] = "prune"
+    where: str = "*"
+    keep: Keep | dict[str, Keep] | None = None
+    quality: Quality | dict[str, Quality] | None = None
+    scope: Literal["layer", "global"] = "layer"
+    iterations: Annotated[int, Ge(1)] = 1
+    last_train: TrainConfig | None = Field(None, description="training after the last iteration instead of `train`")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Prune:
+        if (self.keep is None) == (self.quality is None):
+            raise ValueError("prune needs either keep (a fraction) or quality (times the standard deviation)")
+        if self.scope == "global" and not isinstance(self.keep, float):
+            raise ValueError("scope global takes one keep-fraction for all layers together")
+        return self
+
+    @property
+    def stages(self) -> int:
+        return self.iterations
+
+    def label(self, stage: int) -> str:
+        return f"prune {stage + 1}/{self.iterations}" if self.iterations > 1 else "prune"
+
+    def apply(self, network: Network, stage: int, seed: int) -> list[str]:
+        layers = select_layers(network, self.where)
+        root = (stage + 1) / self.iterations
+        weights = {layer.weight: network.dense(layer.weight) for layer in layers}
+        if self.scope == "global":
+            assert isinstance(self.keep, float)
+            pruned = global_keep(weights, self.keep**root)
+        elif self.keep is not None:
+            keeps = {layer.weight: setting(self.keep, layer, network, "keep") for layer in layers}
+            pruned = {name: keep_largest(weight, keeps[name] ** root) for name, weight in weights.items()}
+        else:
+            assert self.quality is not None
+            qualities = {layer.weight: setting(self.quality, layer, network, "quality") for layer in layers}
+            pruned = {name: above_threshold(weight, qualities[name]) for name, weight in weights.items()}
+        for name, weight in pruned.items():
+            attach_pruned(network, name, weight)
+        return []
+
+    def train_config(self, stage: int) -> TrainConfig | None:
+        return self.last_train if self.last_train is not None and stage == self.iterations - 1 else self.train
+
+
+class Store(Step):
+    """Store the weights matched by `where` in a form, then train what the form leaves free.
+
+    form "codebook": at most 2**bits shared values a layer (Han et al. 2016, section 3); form "dense": plain numbers
+    of `dtype`. Zeros that are there stay. `others` does the same for biases and normalisation, as dense numbers.
+    """
+
+    id: Literal["store"] = "store"
+    where: str = "*"
+    form: Literal["codebook", "dense"] = "codebook"
+    bits: Bits | dict[str, Bits] = 5
+    init: Literal["forgy", "density", "linear", "optimum"] = "linear"
+    dtype: Literal["float32", "float16"] = Field("float32", description="of the shared values, or of plain numbers")
+    others: Literal["float32", "float16"] | None = Field(None, description="dtype of biases and normalisation")
+
+    def label(self, stage: int) -> str:
+        return "share" if self.form == "codebook" else f"store {self.dtype}"
+
+    def apply(self, network: Network, stage: int, seed: int) -> list[str]:
+        notes = []
+        layers = select_layers(network, self.where)
+        for layer in layers:
+            if self.form == "dense":
+                store_dense(network, layer.weight, dtype=self.dtype)
+                continue
+            k = 2 ** setting(self.bits, layer, network, "bits")
+            made = share_weights(network, layer.weight, k=k, init=self.init, table=self.dtype, seed=seed)
+            if made < k:
+                notes.append(f"{layer.weight}: {made} distinct weights are left, so the codebook has {made} values, not {k}")
+        if self.others is not None:
+            _store_others(network, {layer.weight for layer in network.weighted_layers()}, self.others)
+        return notes
+
+    def gentler(self) -> Store | None:
+        if self.form != "codebook":
+            return None
+        bits = {"*": self.bits} if isinstance(self.bits, int) else self.bits
+        if all(width >= 8 for width in bits.values()):
+            return None
+        return self.model_copy(update={"bits": {pattern: min(width + 1, 16) for pattern, width in bits.items()}})
+
+
+def _store_others(network: Network, weights: set[str], dtype: str) -> None:
+    """Biases and normalisation parameters; running statistics are left exact, since forms do not hold buffers."""
+    for name, kind in network.graph.parameters.items():
+        if name in weights or name in network.graph.buffers or kind != "float32" or network.form(name) is not None:
+            continue
+        if network.dense(name).numel():
+            try:
+                store_dense(network, name, dtype=dtype)
+            except TersenetError as error:
+                raise TersenetError(f"tensor '{name}': {error}") from error
+
+
+AnyStep = Annotated[Union[Train, Prune, Store], Field(discriminator="id")]

@@ -1,0 +1,47 @@
+"""Storage bytes to dense arrays in the C++ core: the same bits as `decode`, without the tree in between."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tersenet import _core
+from tersenet.errors import TersenetError
+
+Buffer = bytes | bytearray | memoryview
+
+
+def decode_bytes(data: Buffer, max_bytes: int) -> np.ndarray:
+    """The array of one tree as `storage.write` gives it; float32, or an unsigned type for int trees.
+
+    max_bytes   what decoding may hold at once, the result included
+    """
+    try:
+        array: np.ndarray = _core.decode_tensor(_as_array(data), _clamped(max_bytes))
+    except ValueError as error:
+        raise TersenetError(str(error)) from None
+    return array
+
+
+def decode_weights(
+    section: Buffer, names: list[str], *, decoded_bytes: int, max_bytes: int, threads: int = 2
+) -> list[np.ndarray]:
+    """The arrays of a file's weights section, one for each name; see spec/format.md section 4.
+
+    decoded_bytes   what the header declares: four bytes for each element
+    max_bytes       what decoding may hold at once for one tensor, its result included
+    """
+    try:
+        arrays: list[np.ndarray] = _core.decode_weights(
+            _as_array(section), names, decoded_bytes, _clamped(max_bytes), threads
+        )
+    except ValueError as error:
+        raise TersenetError(str(error)) from None
+    return arrays
+
+
+def _as_array(data: Buffer) -> np.ndarray:
+    return np.frombuffer(data, np.uint8)
+
+
+def _clamped(max_bytes: int) -> int:
+    return min(max(max_bytes, 0), 2**63)

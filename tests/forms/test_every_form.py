@@ -1,0 +1,141 @@
+"""Laws that hold for every form; a new one is tested by being in the table."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from tersenet import storage
+from tersenet.bits import ByteReader
+from tersenet.errors import TersenetError
+from tersenet.forms import FORMS, Codebook, Dense, Form, Sparse, form_class, lift
+
+OPTIONS = {"codebook": {"k": 5, "init": "optimum"}}
+NESTED = {
+    "sparse of codebook": partial(Sparse.fit, values=partial(Codebook.fit, k=4, init="linear")),
+    "sparse of float16": partial(Sparse.fit, values=partial(Dense.fit, dtype="float16")),
+    "codebook of float16": partial(Codebook.fit, k=6, init="optimum", table="float16"),
+}
+FITS = {name: partial(form_class(name).fit, **OPTIONS.get(name, {})) for name in FORMS} | NESTED
+CODERS = ("raw", "huffman", "rans")
+
+
+def _weights() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sparse = torch.randn(30, 40, generator=generator)
+    sparse[torch.rand(30, 40, generator=generator) > 0.05] = 0
+    dead = sparse.clone()
+    dead[3:20] = 0
+    dead[:, 5:30] = 0
+    return {
+        "one weight": torch.tensor([1.5]),
+        "one weight of four dimensions": torch.tensor([-2.0]).reshape(1, 1, 1, 1),
+        "all equal": torch.full((3, 4), 0.25),
+        "a kernel": torch.randn(4, 3, 3, 3, generator=generator),
+        "5 % of a matrix": sparse,
+        "rows and columns that hold nothing": dead,
+        "nothing but the last": torch.cat([torch.zeros(999), torch.ones(1)]),
+        "nothing but the first": torch.cat([torch.ones(1), torch.zeros(999)]),
+        "nearly full": torch.where(torch.rand(64, 64, generator=generator) > 0.02, torch.randn(64, 64), 0.0),
+        "a wide range": torch.tensor([1e-6, 6e4, -1e-6, 3.0]),
+        "a scalar's row": torch.randn(1, 7, generator=generator),
+    }
+
+
+WEIGHTS = _weights()
+
+
+@pytest.mark.parametrize("coder", CODERS)
+@pytest.mark.parametrize("weight", WEIGHTS.values(), ids=list(WEIGHTS))
+@pytest.mark.parametrize("fit", FITS.values(), ids=list(FITS))
+def test_storage_decodes_to_the_bits_that_forward_gives_and_lifts_to_the_same_form(fit, weight, coder):
+    form = fit(weight)
+    tree = form.lower(coder)
+    data, parts = storage.write(tree, coder)
+    assert sum(part.size_bytes for part in parts) <= len(data)
+    again, _ = storage.read(ByteReader(data), "w", storage.Budget(1 << 24))
+    expected = form().detach().numpy()
+    assert expected.shape == tuple(weight.shape) == tuple(again.shape)
+    assert storage.decode(again).tobytes() == expected.tobytes()
+    lifted = lift(again)
+    assert lifted is not None
+    assert lifted().detach().numpy().tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=list(FITS))
+def test_zeros_stay_zero_in_sparse_forms_and_every_parameter_gets_the_gradient_of_its_weights(fit):
+    weight = WEIGHTS["5 % of a matrix"]
+    form = fit(weight)
+    upstream = torch.randn(30, 40, generator=torch.Generator().manual_seed(1))
+    form().backward(upstream)
+    total = sum(float(parameter.grad.double().sum()) for parameter in form.parameters())
+    reached = upstream[weight != 0] if isinstance(form, Sparse) else upstream
+    assert total == pytest.approx(float(reached.double().sum()), rel=1e-5)
+    if isinstance(form, Sparse):
+        with torch.no_grad():
+            for parameter in form.parameters():
+                parameter.add_(1.0)
+        assert torch.equal(form() == 0, weight == 0)
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=list(FITS))
+def test_a_rate_is_a_finite_number_of_bits(fit):
+    for weight in WEIGHTS.values():
+        bits = float(fit(weight).rate_bits())
+        assert 0 <= bits < 64 * weight.numel() + 64 * 8
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("fit", FITS.values(), ids=list(FITS))
+def test_weights_that_are_not_finite_are_refused(fit, bad):
+    with pytest.raises(TersenetError, match="1 of 3 weights are NaN or infinite"):
+        fit(torch.tensor([1.0, bad, 2.0]))
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=list(FITS))
+def test_an_empty_weight_is_refused(fit):
+    with pytest.raises(TersenetError, match="is empty"):
+        fit(torch.zeros(0, 3))
+
+
+def test_the_table_of_forms_names_classes_that_are_forms():
+    for name in FORMS:
+        assert issubclass(form_class(name), Form)
+        assert form_class(name).__name__.lower() == name
+    with pytest.raises(TersenetError, match="this build knows sparse, codebook, dense"):
+        form_class("ternay")
+
+
+def test_an_all_zero_weight_keeps_nothing_and_comes_back():
+    form = Sparse.fit(torch.zeros(6, 5))
+    tree = form.lower("huffman")
+    assert np.array_equal(storage.decode(tree), np.zeros((6, 5), np.float32))
+    assert len(storage.write(tree, "huffman")[0]) < 20
+
+
+def _roles(density: float, coder: str) -> tuple[set[str], int]:
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(200, 200, generator=generator)
+    weight[torch.rand(200, 200, generator=generator) >= density] = 0
+    form = Sparse.fit(weight, values=partial(Codebook.fit, k=16, init="optimum"))
+    data, parts = storage.write(form.lower(coder), coder)
+    return {part.role for part in parts} & {"gaps", "bitmask"}, len(data)
+
+
+@pytest.mark.parametrize(
+    ("density", "coder", "roles"),
+    [
+        (0.02, "huffman", {"gaps"}),
+        (0.02, "rans", {"gaps"}),
+        (0.45, "raw", {"bitmask"}),
+        (0.99, "huffman", set()),  # a code for every place
+    ],
+)
+def test_the_smallest_of_gaps_bitmask_and_codes_is_stored(density, coder, roles):
+    found, size_bytes = _roles(density, coder)
+    assert found == roles
+    kept = density * 200 * 200
+    assert size_bytes < 200 * 200 / 8 + kept * 5 / 8
