@@ -82,14 +82,16 @@ def compress(
     train, validate, test   loaders of (x, y) batches, or splits of `tersenet.zoo.data`; what the recipe trains on,
                what every choice is made on, what only the end is reported on
     example    an input of the network, batch axis first; taken from the first batch where data is given
+    preprocess what turns stored pixels into the input, to be kept in the file
     max_drop   points of validation accuracy that may be lost: the run goes back to the last stage that keeps them, and
                raises GoalNotMet if none does
     run_dir    where stages and checkpoints are kept; the same call goes on from there after an interruption
     """
     recipe = load_recipe(recipe)
-    network = model if isinstance(model, Network) else capture(model, _example(example, train, validate, test))
-    if preprocess is not None:
-        network = network.with_preprocess(preprocess)
+    if isinstance(model, Network):
+        network = model
+    else:
+        network = capture(model, _example(example, train, validate, test), preprocess=preprocess)
     folder = tempfile.TemporaryDirectory(prefix="tersenet-") if run_dir is None else None
     path = Path(folder.name if folder is not None else run_dir)  # type: ignore[arg-type]
     task = Task(

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from tersenet.container.file import GRAPH, WEIGHTS, default_limit, graph_of, split, working_limit
+from tersenet.container.file import GRAPH, SMALL_BYTES, WEIGHTS, default_limit, graph_of, split, working_limit
 from tersenet.container.io_safe import read_file
 from tersenet.errors import TersenetError
 from tersenet.storage.fast import decode_weights
@@ -18,7 +18,8 @@ ARRAY_DTYPES = {"bfloat16": "float32"}
 def read_dense(path: str | os.PathLike[str], *, max_bytes: int | None = None, threads: int = 2) -> dict[str, np.ndarray]:
     """Every tensor of a file by name, in file order, in the dtype that its graph declares; bfloat16 as float32.
 
-    max_bytes   the most that the tensors may take; a file that declares more is refused before it is decoded
+    max_bytes   the most that the tensors may take; a file that declares more is refused before it is decoded.
+                With the file and all that decoding needs, at most 1.25 times the tensors come on top, and 1 MiB.
     """
     return decode_dense(read_file(path), name=os.fspath(path), max_bytes=max_bytes, threads=threads)
 
@@ -41,7 +42,9 @@ def _decode(data: bytes, max_bytes: int, threads: int) -> dict[str, np.ndarray]:
             sections[WEIGHTS],
             list(graph.parameters),
             decoded_bytes=decoded_bytes,
-            max_bytes=working_limit(decoded_bytes, max_bytes),
+            # With the file and the results at most max_bytes + 1.25 decoded_bytes.
+            max_bytes=working_limit(decoded_bytes, max_bytes + decoded_bytes // 4 - len(data)),
+            meant_bytes=decoded_bytes + SMALL_BYTES,
             threads=threads,
         )
         tensors = {}

@@ -14,7 +14,12 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def smallest_floats(values: np.ndarray, coder: str) -> Floats:
-    """A float table as bytes or as coded byte planes, whichever is smaller."""
+    """A float table without loss: as float16 where all values are, as bytes or as coded byte planes."""
+    if values.dtype == np.float32:
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if half.astype(np.float32).tobytes() == values.tobytes():
+            values = half
     plain, planes = Floats(values), Floats(values, planes=True)
     return planes if size_bytes(planes, coder) < size_bytes(plain, coder) else plain
 

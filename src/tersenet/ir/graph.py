@@ -22,7 +22,8 @@ MAX_DIMS = 8
 MAX_SIZE = 2**31
 MAX_SIDE = 2**16
 
-_NAME_PART = re.compile(r"[\w-]+(/[\w-]+)*")
+# ASCII: what a letter is beyond it depends on the version of Unicode, and a file must not.
+_NAME_PART = re.compile(r"[\w-]+(/[\w-]+)*", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The fixed list of operations that a file may name, each with its code and its arguments.
 
-An operation means what the PyTorch operator of the name in `target` means; arguments bear its names. Codes are part
-of the file format: they are never reused, new operations are added at the end. A law in tests/graph checks every
-row against PyTorch's own schema.
+An operation means what the PyTorch operator of the name in `target` means; arguments bear its names. Two mean more,
+because the batch is free: a 0 in reshape's `shape` copies the input's size at that position, and a 0 in expand's
+`size` is the batch, axis 0 of the first input. Codes are part of the file format: they are never reused, new
+operations are added at the end. A law in tests/graph checks every row against PyTorch's own schema.
 
 Argument kinds: x a tensor, x? a tensor or nothing, x* a list of tensors, i an integer, i? an integer or nothing,
 I a list of integers, I? a list or nothing, f a float, f? a float or nothing, n a number (integer or float),

@@ -8,6 +8,7 @@ from torch import Tensor
 from tersenet.errors import TersenetError
 from tersenet.forms import Dense, Sparse
 from tersenet.graph import Network
+from tersenet.methods.select import replace_form
 
 
 def keep_largest(weight: Tensor, keep: float) -> Tensor:
@@ -51,4 +52,4 @@ def attach_pruned(network: Network, name: str, pruned: Tensor) -> None:
     left = int(torch.count_nonzero(pruned))
     if left == 0:
         raise TersenetError(f"pruning leaves nothing of '{name}'; keep more of it or exclude it")
-    network.attach(name, Sparse.fit(pruned, values=Dense.fit))
+    replace_form(network, name, Sparse.fit(pruned, values=Dense.fit))

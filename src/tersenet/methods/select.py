@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from tersenet.errors import TersenetError
+from tersenet.forms import Form
 from tersenet.graph import Network, WeightedLayer
 
 T = TypeVar("T")
@@ -47,3 +48,10 @@ def setting(value: T | Mapping[str, T], layer: WeightedLayer, network: Network, 
             found: T = chosen
             return found
     raise TersenetError(f"{what} names no value for layer '{layer.name}'; its patterns are {', '.join(value)}")
+
+
+def replace_form(network: Network, name: str, form: Form) -> None:
+    """Hold weight `name` by `form`, whatever held it before."""
+    if network.form(name) is not None:
+        network.detach(name)
+    network.attach(name, form)

@@ -8,6 +8,7 @@ from torch import Tensor
 from tersenet.errors import TersenetError
 from tersenet.forms import Codebook, Dense, Form, Sparse
 from tersenet.graph import Network
+from tersenet.methods.select import replace_form
 
 
 def share_weights(network: Network, name: str, *, k: int, init: str, table: str, seed: int) -> int:
@@ -43,4 +44,4 @@ def attach_values(network: Network, name: str, fit) -> None:  # type: ignore[no-
         form = Sparse.fit(weight, values=fit)
     else:
         form = fit(weight)
-    network.attach(name, form)
+    replace_form(network, name, form)

@@ -26,10 +26,12 @@ from tersenet.container import atomic_write, decode, encode, read_file
 from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.ir import write as write_graph
-from tersenet.measure import compression_table, count_operations
+from tersenet.measure.compression_table import compression_table
+from tersenet.measure.operations import count_operations
 from tersenet.recipes.recipe import Recipe
 from tersenet.recipes.steps import Step
-from tersenet.training import evaluate, fit
+from tersenet.training.evaluate import Score, evaluate
+from tersenet.training.loop import fit
 
 Event = Callable[[dict[str, Any]], None]
 # A parameter takes this many bytes before compression; what ratios are counted from.
@@ -199,7 +201,7 @@ class _Runner:
             device=self.task.device,
             on_event=lambda event: self.on_event({"kind": "train", "label": label, **event}),
         )
-        return history.rows()
+        return [asdict(epoch) for epoch in history.epochs]
 
     # Scores ---------------------------------------------------------------------------------------------------
 
@@ -214,9 +216,9 @@ class _Runner:
         original = self.record.final["original"]["validate"]
         if score is None or original is None:
             return None
-        by = "metric" if self.task.metric is not None else "accuracy"
-        # Rounded to a hundredth of an example in a million: 0.30000000000000004 points are 0.3.
-        return float(round(100 * (original[by] - score[by]), 8))
+        before, after = (_quality(one) for one in (original, score))
+        # 0.30000000000000004 points are 0.3.
+        return round(100 * (before - after), 8)
 
     def _note_original(self) -> None:
         self.record.final["original"] = {
@@ -255,8 +257,9 @@ class _Runner:
         )
 
     def _limit(self) -> int:
-        """Our own files decode to the network that was given, at four bytes a number."""
-        return FLOAT32_BYTES * sum(self.start.dense(name).numel() for name in self.start.graph.parameters) + 1
+        """What our own files may take while they are read: some copies of the network that was given."""
+        given = sum(self.start.dense(name).numel() for name in self.start.graph.parameters)
+        return 8 * FLOAT32_BYTES * given + (64 << 20)
 
     def _finish(self) -> tuple[bytes, RunRecord]:
         network = self._network()
@@ -273,8 +276,8 @@ class _Runner:
         final["file_bytes"] = len(data)
         final["ratio"] = self.record.original_bytes / len(data)
         final["ledger"] = [asdict(row) for row in contents.ledger]
-        final["table"] = [asdict(row) for row in compression_table(contents)]
-        final["operations"] = [asdict(row) for row in count_operations(network).rows]
+        final["table"] = compression_table(contents).to_dict()
+        final["operations"] = _operations(network)
         atomic_write(self.task.run_dir / "result.terse", data)
         self.record.save(self.task.run_dir)
         self.on_event({"kind": "done", "file_bytes": len(data)})
@@ -303,6 +306,18 @@ def _fingerprint(network: Network, task: Task) -> str:
     for data in (task.train, task.validate, task.test):
         digest.update(repr(_length(data)).encode())
     return digest.hexdigest()
+
+
+def _quality(score: dict[str, Any]) -> float:
+    return Score(**{name: score.get(name) for name in ("accuracy", "top5", "loss", "examples", "metric")}).quality
+
+
+def _operations(network: Network) -> list[dict[str, Any]]:
+    """Multiply-adds of each layer, counted on the dense weights so that zeros are seen."""
+    dense = Network(network.graph, network.tensors())
+    inputs = tuple(torch.zeros(1, *one.shape, dtype=getattr(torch, one.dtype)) for one in network.graph.inputs)
+    counted = count_operations(dense, inputs=inputs)
+    return [asdict(layer) | {"macs_effective": layer.macs_effective} for layer in counted]
 
 
 def _length(data: Any) -> int | None:

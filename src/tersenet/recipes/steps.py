@@ -12,10 +12,10 @@ from typing import Annotated, ClassVar, Literal, Union
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.methods.prune import above_threshold, attach_pruned, global_keep, keep_largest
 from tersenet.methods.select import select_layers, setting
+from tersenet.methods.round import round_others
 from tersenet.methods.share import share_weights, store_dense
 from tersenet.training import TrainConfig
 
@@ -115,7 +115,7 @@ class Store(Step):
     """Store the weights matched by `where` in a form, then train what the form leaves free.
 
     form "codebook": at most 2**bits shared values a layer (Han et al. 2016, section 3); form "dense": plain numbers
-    of `dtype`. Zeros that are there stay. `others` does the same for biases and normalisation, as dense numbers.
+    of `dtype`. Zeros that are there stay.
     """
 
     id: Literal["store"] = "store"
@@ -124,7 +124,6 @@ class Store(Step):
     bits: Bits | dict[str, Bits] = 5
     init: Literal["forgy", "density", "linear", "optimum"] = "linear"
     dtype: Literal["float32", "float16"] = Field("float32", description="of the shared values, or of plain numbers")
-    others: Literal["float32", "float16"] | None = Field(None, description="dtype of biases and normalisation")
 
     def label(self, stage: int) -> str:
         return "share" if self.form == "codebook" else f"store {self.dtype}"
@@ -140,8 +139,6 @@ class Store(Step):
             made = share_weights(network, layer.weight, k=k, init=self.init, table=self.dtype, seed=seed)
             if made < k:
                 notes.append(f"{layer.weight}: {made} distinct weights are left, so the codebook has {made} values, not {k}")
-        if self.others is not None:
-            _store_others(network, {layer.weight for layer in network.weighted_layers()}, self.others)
         return notes
 
     def gentler(self) -> Store | None:
@@ -153,16 +150,14 @@ class Store(Step):
         return self.model_copy(update={"bits": {pattern: min(width + 1, 16) for pattern, width in bits.items()}})
 
 
-def _store_others(network: Network, weights: set[str], dtype: str) -> None:
-    """Biases and normalisation parameters; running statistics are left exact, since forms do not hold buffers."""
-    for name, kind in network.graph.parameters.items():
-        if name in weights or name in network.graph.buffers or kind != "float32" or network.form(name) is not None:
-            continue
-        if network.dense(name).numel():
-            try:
-                store_dense(network, name, dtype=dtype)
-            except TersenetError as error:
-                raise TersenetError(f"tensor '{name}': {error}") from error
+class Round(Step):
+    """Round what is not a layer's weight (biases, normalisation, running statistics) to float16; the last step."""
+
+    id: Literal["round"] = "round"
+
+    def apply(self, network: Network, stage: int, seed: int) -> list[str]:
+        round_others(network)
+        return []
 
 
-AnyStep = Annotated[Union[Train, Prune, Store], Field(discriminator="id")]
+AnyStep = Annotated[Union[Train, Prune, Store, Round], Field(discriminator="id")]

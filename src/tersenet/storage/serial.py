@@ -28,7 +28,7 @@ from tersenet.storage.grammar import (
     Transform,
     checked_numel,
 )
-from tersenet.storage.memory import NODE_BYTES, Budget, working_bytes
+from tersenet.storage.memory import NODE_BYTES, Budget, beside_bytes
 
 INTEGERS, FLOATS, AFFINE, TABLE, SCATTER, SUM, CONCAT, RESHAPE, PERMUTE, TRANSFORM = range(10)
 MAX_DEPTH = 32
@@ -54,11 +54,11 @@ def write(node: Storage, coder: str) -> tuple[bytes, list[Part]]:
 def read(reader: ByteReader, name: str, budget: Budget) -> tuple[Storage, list[Part]]:
     """The tree that starts at the reader, and its leaves. Raises TersenetError on anything out of range.
 
-    The budget pays for what the tree holds, and must have room for what decoding it will need on top.
+    The budget pays for what the tree holds, and must have room for what decoding it will need beside its result.
     """
     parts: list[Part] = []
     node = _read(reader, name, budget, parts, "values", MAX_DEPTH)
-    budget.peak(working_bytes(node), f"{name}: decoding to shape {node.shape}")
+    budget.peak(beside_bytes(node), f"{name}: decoding to shape {node.shape}")
     return node, parts
 
 

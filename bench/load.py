@@ -1,0 +1,94 @@
+"""From disk to dense tensors: a compressed AlexNet against torch.load of the original, both warm, in one run.
+
+python bench/load.py [--rounds 7] [--json]
+
+Random weights at the densities and codebook sizes of Han et al. 2016, table 4 (256 shared values in convolutions, 32 in
+fully connected layers). Contenders take turns; the outputs are compared in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tersenet import artifact
+from tersenet.container import read_dense
+from tersenet.forms import Codebook, Sparse
+from tersenet.graph import capture
+from tersenet.methods.prune import keep_largest
+from tersenet.zoo import network
+
+# Share of the weights kept in each layer (Han et al. 2015, table 4).
+KEPT = (0.84, 0.38, 0.35, 0.37, 0.37, 0.09, 0.09, 0.25)
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """The original as a PyTorch checkpoint and the compressed file; both read back once to warm the page cache."""
+    torch.manual_seed(0)
+    model = network("alexnet").eval()
+    net = capture(model, torch.zeros(2, 3, 227, 227))
+    for layer, kept in zip(net.weighted_layers(), KEPT, strict=True):
+        k = 256 if layer.op == "conv2d" else 32
+        weight = keep_largest(net.dense(layer.weight), kept)
+        form = Sparse.fit(weight, values=partial(Codebook.fit, k=k, init="linear"))
+        net.attach(layer.weight, form)
+    terse, original = folder / "alexnet.terse", folder / "alexnet.pt"
+    artifact.save(net, terse)
+    torch.save({name: tensor.clone() for name, tensor in net.tensors().items()}, original)
+    return terse, original
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        terse, original = build(Path(name))
+        contenders = {
+            "terse": lambda: read_dense(terse),
+            "torch.load": lambda: torch.load(original, weights_only=True),
+        }
+        reference, decoded = contenders["torch.load"](), contenders["terse"]()
+        for tensor_name, tensor in reference.items():
+            assert np.array_equal(decoded[tensor_name], tensor.numpy()), tensor_name
+        del reference, decoded
+        times: dict[str, list[float]] = {contender: [] for contender in contenders}
+        for _ in range(arguments.rounds):
+            for contender, load in contenders.items():
+                start = time.perf_counter()
+                loaded = load()
+                times[contender].append(1e3 * (time.perf_counter() - start))
+                del loaded
+        found = {
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+            "file_bytes": {"terse": terse.stat().st_size, "torch.load": original.stat().st_size},
+            "median_ms": {contender: round(statistics.median(taken), 1) for contender, taken in times.items()},
+            "min_ms": {contender: round(min(taken), 1) for contender, taken in times.items()},
+        }
+    found["times_faster"] = round(found["median_ms"]["torch.load"] / found["median_ms"]["terse"], 2)
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+        return
+    print(found["machine"])
+    for contender in contenders:
+        print(
+            f"{contender:12} {found['file_bytes'][contender]:>12,} bytes  median {found['median_ms'][contender]:>7} ms"
+            f"  min {found['min_ms'][contender]:>7} ms"
+        )
+    print(f"the compressed file loads {found['times_faster']}x faster, equal to the last bit")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""What the layers of a network see: statistics of their inputs, and BatchNorm set right after a change."""
+
+from tersenet.calibration.batchnorm import recalibrate_batchnorm
+from tersenet.calibration.collect import collect
+from tersenet.calibration.statistics import LayerStatistics
+
+__all__ = ["LayerStatistics", "collect", "recalibrate_batchnorm"]

@@ -1,0 +1,26 @@
+"""The command line: one file a command. Nothing here imports torch before a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Entry point of the `tersenet` script."""
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:
+        from tersenet import __version__
+
+        print(f"tersenet {__version__}")
+        return
+    try:
+        import typer  # noqa: F401
+    except ModuleNotFoundError as error:
+        print(
+            f"tersenet: error: the command line needs the package '{error.name}'; install it with: pip install 'tersenet[torch]'",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from error
+    from tersenet.cli.app import run
+
+    run(arguments)

@@ -1,0 +1,194 @@
+"""tersenet compress: a trained network to one small file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tersenet.cli import options
+from tersenet.cli.session import Session
+
+if TYPE_CHECKING:
+    from tersenet.cli.data import Loaders
+    from tersenet.cli.source import Source
+    from tersenet.graph import Network
+    from tersenet.recipes import Recipe
+
+
+def compress(
+    session: Session,
+    source: options.Source,
+    recipe: Annotated[str, typer.Option("--recipe", help="a shipped recipe (see tersenet recipes), or FILE.yaml")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="where the compressed network goes, .terse")],
+    data: options.MaybeData = None,
+    weights: options.Weights = None,
+    metric: options.Metric = None,
+    max_drop: Annotated[
+        float | None, typer.Option("--max-drop", help="points of validation accuracy that may be lost; else exit code 1")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="stages and checkpoints; FILE.terse.run by default")
+    ] = None,
+    bits: Annotated[str | None, typer.Option("--bits", help="bits of shared weights by layer: 'ip1=3,*=5'")] = None,
+    keep: Annotated[str | None, typer.Option("--keep", help="share of weights kept by layer: 'ip1=0.08,*=0.2'")] = None,
+    coder: Annotated[str | None, typer.Option("--coder", help="raw, huffman or rans; the recipe's by default")] = None,
+    inputs: Annotated[
+        str | None, typer.Option("--input", help="shape of an input, 1x28x28, where no data shows it")
+    ] = None,
+    data_dir: options.DataDir = None,
+    download: options.Download = False,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    max_bytes: options.MaxBytes = None,
+    no_provenance: Annotated[bool, typer.Option("--no-provenance", help="leave recipe, seed and scores out of the file")] = False,
+) -> None:
+    """Compress a network by a recipe; the same command goes on after an interruption."""
+    from tersenet.cli.folders import check_file, check_folder, check_room
+
+    check_file(output)
+    folder = run_dir if run_dir is not None else output.with_name(output.name + ".run")
+    check_folder(folder, make=True)
+
+    from tersenet import compress as run_recipe
+    from tersenet.cli.data import load_data, load_metric
+    from tersenet.cli.source import resolve
+    from tersenet.cli.summary import compression_record, compression_text
+
+    options.set_threads(threads)
+    chosen = _recipe(recipe, bits, keep, coder)
+    found = resolve(source, weights, seed=session.seed, max_bytes=max_bytes)
+    _check_request(found, chosen, data, max_drop)
+    loaders = None if data is None else load_data(data, data_dir, download, found.preprocess)
+    if chosen.trains and loaders is not None:
+        loaders.need("train")
+    check_room(folder, 4 * sum(tensor.numel() for tensor in found.model.state_dict().values()))
+    if not found.trained:
+        assert loaders is not None
+        _train_first(session, found, loaders, folder, device)
+    network = _network(found, loaders, inputs)
+    _check_patterns(network, bits, keep)
+    part = loaders.get if loaders is not None else lambda name: None
+    session.resumable()
+    with session.progress() as progress:
+        result = run_recipe(
+            network,
+            recipe=chosen,
+            train=part("train"),
+            validate=part("validate"),
+            test=part("test"),
+            metric=load_metric(metric),
+            max_drop=max_drop,
+            seed=session.seed,
+            run_dir=folder,
+            device=device,
+            provenance=not no_provenance,
+            source=source,
+            on_event=progress,
+        )
+    result.save(output)
+    record = compression_record(result.record, output, folder)
+    session.result(record, compression_text(record))
+
+
+def _recipe(name: str, bits: str | None, keep: str | None, coder: str | None) -> Recipe:
+    from tersenet.cli.settings import parse_bits, parse_keep
+    from tersenet.coding import CODERS
+    from tersenet.errors import TersenetError
+    from tersenet.recipes import load_recipe
+
+    recipe = load_recipe(name)
+    if bits is not None or keep is not None:
+        recipe = recipe.with_settings(
+            bits=None if bits is None else parse_bits(bits), keep=None if keep is None else parse_keep(keep)
+        )
+    if coder is None:
+        return recipe
+    if coder not in CODERS:
+        raise TersenetError(f"coder '{coder}' is unknown; this build knows {', '.join(CODERS)}")
+    return recipe.model_copy(update={"coder": coder})
+
+
+def _check_request(source: Source, recipe: Recipe, data: str | None, max_drop: float | None) -> None:
+    from tersenet.cli.command import UsageError
+
+    if data is not None:
+        return
+    if recipe.trains:
+        raise UsageError(f"recipe {recipe.name} trains; give --data, or take share-code or dense, which do not")
+    if not source.trained:
+        raise UsageError(f"{source.text} has no trained weights; give --weights, or --data to train it first")
+    if max_drop is not None:
+        raise UsageError("--max-drop is measured on validation data; give --data")
+
+
+def _train_first(session: Session, source: Source, loaders: Loaders, folder: Path, device: str) -> None:
+    """A network of the zoo without weights is trained as the zoo says; its weights stay in the run folder.
+
+    Asked for again, the finished checkpoint gives the same bits at the cost of a read.
+    """
+    from tersenet.cli.training import save_weights, train_config, train_model
+    from tersenet.zoo.baselines import baseline
+
+    config = train_config(baseline(source.text))
+    session.say(
+        f"no --weights given: {source.text} is trained first, {config.epochs} epochs; "
+        f"its weights are kept in {folder / 'original.safetensors'}"
+    )
+    train_model(
+        session,
+        source.model,
+        loaders,
+        config,
+        checkpoint=folder / "original.ckpt",
+        device=device,
+        label=f"train {source.text}",
+    )
+    save_weights(source.model, folder / "original.safetensors")
+
+
+def _network(source: Source, loaders: Loaders | None, inputs: str | None) -> Network:
+    """The source as an op list, traced on what the data shows, else on the shape that is known."""
+    from tersenet.cli.command import UsageError
+    from tersenet.cli.data import PARTS
+    from tersenet.graph import Network, capture
+    from tersenet.zoo.file_preprocess import to_file
+
+    if isinstance(source.model, Network):
+        return source.model
+    example: Any = None if loaders is None or inputs is not None else _first_inputs(loaders, PARTS)
+    if example is None:
+        example = source.example(inputs)
+    if example is None:
+        raise UsageError(f"how {source.text} is called is not known; give --data, or --input with a shape such as 1x28x28")
+    preprocess = source.preprocess if loaders is None else loaders.preprocess
+    return capture(source.model, example, preprocess=None if preprocess is None else to_file(preprocess))
+
+
+def _first_inputs(loaders: Loaders, parts: tuple[str, ...]) -> Any:
+    """The inputs of the first two examples of a zoo's split, or of a loader's first batch."""
+    from itertools import islice
+
+    from tersenet.errors import TersenetError
+
+    data = next(loaders.parts[name] for name in parts if name in loaders.parts)
+    if hasattr(data, "batch"):
+        if len(data) == 0:
+            raise TersenetError(f"{loaders.text} is empty; at least one example is needed")
+        return data.batch(range(min(2, len(data))))[0]
+    batch = next(islice(iter(data), 1), None)
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        came = "no batch; the data is empty" if batch is None else f"a {type(batch).__name__}"
+        raise TersenetError(f"{loaders.text}: a loader gave {came}; (x, y) batches of two tensors are expected")
+    return batch[0]
+
+
+def _check_patterns(network: Network, *settings: str | None) -> None:
+    """A pattern of --bits or --keep that names no layer is a slip of the pen, and refused."""
+    from tersenet.cli.settings import patterns
+    from tersenet.methods.select import select_layers
+
+    for text in settings:
+        for pattern in patterns(text):
+            select_layers(network, pattern)

@@ -1,0 +1,23 @@
+"""nn.Module to op list and back, and what can be done to a network in between."""
+
+from tersenet.graph._translate import CaptureError
+from tersenet.graph.capture import capture
+from tersenet.graph.dead import remove_dead
+from tersenet.graph.layer import Layer
+from tersenet.graph.network import Network, WeightedLayer
+from tersenet.graph.shapes import value_shapes
+from tersenet.graph.surgery import Group, coupled_groups, remove_channels, remove_rows
+
+__all__ = [
+    "CaptureError",
+    "Group",
+    "Layer",
+    "Network",
+    "WeightedLayer",
+    "capture",
+    "coupled_groups",
+    "remove_channels",
+    "remove_dead",
+    "remove_rows",
+    "value_shapes",
+]

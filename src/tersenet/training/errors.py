@@ -1,0 +1,11 @@
+"""Why a run of training stops."""
+
+from tersenet.errors import TersenetError
+
+
+class TrainingError(TersenetError):
+    """Training cannot start or go on: the data, the loss or the request does not allow it."""
+
+
+class CheckpointError(TersenetError):
+    """A checkpoint that cannot be read, or that belongs to another run."""
