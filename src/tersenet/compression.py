@@ -121,11 +121,11 @@ def _example(example: Tensor | tuple[Tensor, ...] | None, *sources: Any) -> Tens
         if hasattr(data, "batch"):
             if len(data) == 0:
                 raise TersenetError("the data is empty; at least one example is needed")
-            return data.batch(torch.arange(min(2, len(data))))[0]  # type: ignore[no-any-return]
+            return data.batch(torch.arange(min(2, len(data))))[0]
         first = next(itertools.islice(iter(data), 1), None)
         if first is None:
             raise TersenetError("the data loader gave no batch; at least one is needed")
         if not isinstance(first, (tuple, list)) or len(first) < 2:
             raise TersenetError(f"a data loader gives (x, y) batches; the first one is a {type(first).__name__}")
-        return first[0]  # type: ignore[no-any-return]
+        return first[0]
     raise TersenetError("how the network is called is not known; pass data, or example=a batch of its input")

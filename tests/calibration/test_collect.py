@@ -54,9 +54,7 @@ def test_streamed_sums_are_those_of_all_rows_at_once(name):
     torch.testing.assert_close(stats.second_moment, stats.gram / rows.shape[1])
     torch.testing.assert_close(stats.input_mean, rows.mean(1), rtol=1e-6, atol=1e-7)
     torch.testing.assert_close(stats.input_norm, rows.norm(dim=1), rtol=1e-5, atol=1e-5)
-    assert torch.equal(stats.input_min.double(), rows.amin(1)) and torch.equal(
-        stats.input_max.double(), rows.amax(1)
-    )
+    assert torch.equal(stats.input_min.double(), rows.amin(1)) and torch.equal(stats.input_max.double(), rows.amax(1))
     with torch.no_grad():
         y = network(x)
     y = (y.reshape(-1, 3) if name == "linear" else y.movedim(1, -1).flatten(0, -2)).double()
@@ -79,9 +77,7 @@ def test_a_large_offset_does_not_ruin_the_variance():
     network.set_tensor("bias", torch.full((3,), 1e4))
     (stats,) = collect(network, x.split(2)).values()
     with torch.no_grad():
-        torch.testing.assert_close(
-            stats.output_var, network(x).double().var(0, unbiased=False), rtol=1e-9, atol=1e-12
-        )
+        torch.testing.assert_close(stats.output_var, network(x).double().var(0, unbiased=False), rtol=1e-9, atol=1e-12)
 
 
 def test_inner_layers_see_what_reaches_them():
@@ -143,7 +139,7 @@ def test_only_named_layers_and_only_what_is_asked_for():
 
 def test_memory_is_refused_before_it_is_taken():
     network, x = build(nn.Linear(4, 3), (4,))
-    with pytest.raises(TersenetError, match="take 240 bytes, the limit is 200.*second_moments=False"):
+    with pytest.raises(TersenetError, match=r"take 240 bytes, the limit is 200.*second_moments=False"):
         collect(network, [x], limit_bytes=200)
     assert collect(network, [x], limit_bytes=240)
 

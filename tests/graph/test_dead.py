@@ -22,9 +22,7 @@ def kill(network: Network, name: str, rows=(), columns=()) -> None:
 
 def mlp() -> Network:
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 4, bias=False), nn.Tanh(), nn.Linear(4, 3)
-    )
+    model = nn.Sequential(nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 4, bias=False), nn.Tanh(), nn.Linear(4, 3))
     return capture(model.eval(), torch.randn(2, 6))
 
 
@@ -191,8 +189,7 @@ def test_unknown_stays_unknown_through_every_activation(name, size):
     op = OPS[name]
     x = torch.full((1, size), float("nan"))
     arguments = [
-        {"min": -1.0, "max": 1.0, "other": 1.0, "exponent": 2}.get(a.name, a.default)
-        for a in op.arguments[1:]
+        {"min": -1.0, "max": 1.0, "other": 1.0, "exponent": 2}.get(a.name, a.default) for a in op.arguments[1:]
     ]
     if name == "gelu":
         assert operator(op.target)(x).isnan().all()

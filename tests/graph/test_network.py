@@ -97,7 +97,7 @@ def test_a_weight_held_by_a_form_refuses_assignment(network):
     for value in (torch.zeros(2, 1, 3, 3), nn.Parameter(torch.zeros(2, 1, 3, 3))):
         with pytest.raises(TersenetError, match="weight 'weight' is stored as Signs; detach it first"):
             network.layer("0").weight = value
-    with pytest.raises(TersenetError, match="'0.weight' is stored as Signs; detach it first"):
+    with pytest.raises(TersenetError, match=r"'0\.weight' is stored as Signs; detach it first"):
         network.set_tensor("0.weight", torch.zeros(2, 1, 3, 3))
     with pytest.raises(TersenetError, match="already"):
         network.attach("0.weight", Signs(torch.zeros(2, 1, 3, 3)))
@@ -194,12 +194,16 @@ def _tensors(gc):
         ((X, X), "2 inputs came; the network reads 1: input"),
         ((X[0],), r"shape \(1, 4, 4\); expected \(batch, 1, 4, 4\)"),
         ((torch.randn(2, 1, 5, 4),), "expected"),
-        ((3,), "is a int"),
     ],
 )
 def test_wrong_inputs_are_refused(network, inputs, sentence):
     with pytest.raises(TersenetError, match=sentence):
         network(*inputs)
+
+
+def test_an_input_that_is_no_tensor_is_refused(network):
+    with pytest.raises(TersenetError, match="input 'input' is a list"):
+        network.watch(([1.0],), {})
 
 
 def test_tensors_that_do_not_fit_the_graph_are_named():

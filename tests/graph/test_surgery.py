@@ -47,8 +47,7 @@ def chain() -> nn.Module:
 def residual() -> nn.Module:
     return function(
         lambda m, x: m.head(
-            (z := F.relu(m.bn(m.stem(x))) + m.b(F.relu(m.a(F.relu(m.stem(x))))) * 0.5).mean((2, 3))
-            + z.amax((2, 3))
+            (z := F.relu(m.bn(m.stem(x))) + m.b(F.relu(m.a(F.relu(m.stem(x))))) * 0.5).mean((2, 3)) + z.amax((2, 3))
         ),
         stem=nn.Conv2d(3, 6, 3, padding=1),
         bn=nn.BatchNorm2d(6),
@@ -60,9 +59,7 @@ def residual() -> nn.Module:
 
 def branches() -> nn.Module:
     return function(
-        lambda m, x: m.head(
-            F.avg_pool2d(m.join(torch.cat([F.relu(m.a(x)), m.bn(m.b(x)), m.c(x)], 1)), 2).flatten(1)
-        ),
+        lambda m, x: m.head(F.avg_pool2d(m.join(torch.cat([F.relu(m.a(x)), m.bn(m.b(x)), m.c(x)], 1)), 2).flatten(1)),
         a=nn.Conv2d(3, 3, 1),
         b=nn.Conv2d(3, 4, 3, padding=1),
         c=nn.Conv2d(3, 5, 5, padding=2),
@@ -232,9 +229,7 @@ def some_masks(network: Network, seed: int) -> dict[str, Tensor]:
 def zeroed(network: Network, masks: dict[str, Tensor]) -> Network:
     """The network of the old size with zeros wherever a removed unit has a weight."""
     coupling, twin = Coupling(network), network.clone()
-    gone = {
-        unit for name, keep in masks.items() for unit in coupling.roots(coupling.layers[name])[~keep.numpy()]
-    }
+    gone = {unit for name, keep in masks.items() for unit in coupling.roots(coupling.layers[name])[~keep.numpy()]}
     for (name, axis), units in coupling.tensors.items():
         if not name.endswith(("running_mean", "running_var")):
             hit = torch.from_numpy(np.isin(coupling.roots(units), list(gone)))
@@ -249,7 +244,7 @@ def first(y):
 
 
 @pytest.mark.parametrize("name", [*HARD, *ZOO])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_a_smaller_network_answers_as_the_one_with_zeros(name, seed):
     network, example = build(name)
     masks = some_masks(network, seed)
@@ -288,7 +283,7 @@ def test_a_channel_takes_its_block_of_columns_behind_a_flatten():
 
 
 def test_the_original_is_not_touched_and_nothing_is_shared():
-    network, (x,) = build("residual")
+    network, _ = build("residual")
     before = copy.deepcopy(network.state_dict())
     smaller = remove_channels(network, some_masks(network, 0))
     with torch.no_grad():
@@ -419,12 +414,10 @@ def test_forms_that_are_not_cut_stay_and_those_that_are_must_be_detached():
     network.attach("10.weight", Held(network.dense("10.weight")))
     keep = torch.tensor([True, False, True, True])
     smaller = remove_rows(network, "4", keep)
-    assert isinstance(smaller.form("10.weight"), Held) and smaller.form("10.weight") is not network.form(
-        "10.weight"
-    )
+    assert isinstance(smaller.form("10.weight"), Held) and smaller.form("10.weight") is not network.form("10.weight")
     assert smaller(x).shape == (2, 3)
     network.attach("8.weight", Held(network.dense("8.weight")))
-    with pytest.raises(TersenetError, match="'8.weight' is stored as Held; detach it first"):
+    with pytest.raises(TersenetError, match=r"'8\.weight' is stored as Held; detach it first"):
         remove_rows(network, "4", keep)
 
 

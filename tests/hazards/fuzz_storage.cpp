@@ -1,6 +1,6 @@
 // fuzz_storage.cpp - mutants of storage trees against the C++ decoder, under AddressSanitizer and UBSan.
 //
-//   fuzz_storage ITERATIONS SEED FILE...     each FILE is the bytes of one tree
+//   fuzz_storage COLUMN ITERATIONS SEED FILE...     COLUMN is scalar or avx2, each FILE the bytes of one tree
 //
 // The parser sees a copy in a block of exactly its size, and the decoder an output of exactly its size,
 // so that one byte too far is an error. A refusal is fine; so is a result. Built by test_fuzz.py.
@@ -22,6 +22,7 @@ using Data = std::vector<uint8_t>;
 
 namespace {
 
+constexpr int kColumnMissing = 77;
 constexpr uint64_t kLimit = uint64_t(1) << 18;  // small, so that time goes into mutants and not into zeros
 
 bool decodes(const Data& data, const CoderKernels& kernels) {
@@ -71,18 +72,27 @@ Data mutant(const Data& from, const std::vector<Data>& corpus, std::mt19937_64& 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 4) return 2;
-  const long iterations = std::atol(argv[1]);
-  std::mt19937_64 random(std::strtoull(argv[2], nullptr, 10));
+  if (argc < 5) return 2;
+  const std::string column = argv[1];
+  const long iterations = std::atol(argv[2]);
+  std::mt19937_64 random(std::strtoull(argv[3], nullptr, 10));
   std::vector<Data> corpus;
-  for (int i = 3; i < argc; ++i) {
+  for (int i = 4; i < argc; ++i) {
     std::ifstream file(argv[i], std::ios::binary);
     corpus.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
   }
   CoderKernels kernels{huffman_run, nullptr};
+  if (column != "scalar") {
 #if defined(TERSENET_AVX2)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) kernels.huffman = huffman_run_bmi2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) {
+      kernels.huffman = huffman_run_bmi2;
+    } else {
+      return kColumnMissing;
+    }
+#else
+    return kColumnMissing;
 #endif
+  }
   for (const Data& whole : corpus) {
     if (!decodes(whole, kernels)) return std::puts("a whole tree was refused"), 1;
   }

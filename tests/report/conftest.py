@@ -89,12 +89,14 @@ def record() -> dict[str, Any]:
             {
                 "key": "0.0.0", "step": "prune", "label": "prune 1/1", "file": "stage-0.0.0.terse",
                 "raw_bytes": 411, "coded_bytes": 405, "validate": score, "drop_points": 0.25,
-                "rejected": False, "history": [epoch(1, 0.9, 0.71), epoch(2, 0.6, 0.83)], "notes": [], "seconds": 3.25,
+                "rejected": False, "history": [epoch(1, 0.9, 0.71), epoch(2, 0.6, 0.83)],
+                "notes": [], "seconds": 3.25,
             },
             {
                 "key": "1.0.0", "step": "store", "label": "share", "file": "stage-1.0.0.terse",
                 "raw_bytes": 237, "coded_bytes": 231, "validate": score, "drop_points": 0.5,
-                "rejected": False, "history": [epoch(1, 0.5, 0.9)], "notes": ["fc.weight: 4 values are enough"], "seconds": 75.0,
+                "rejected": False, "history": [epoch(1, 0.5, 0.9)],
+                "notes": ["fc.weight: 4 values are enough"], "seconds": 75.0,
             },
         ],
         "final": {
@@ -111,7 +113,8 @@ def record() -> dict[str, Any]:
             "table": [
                 {
                     "name": "fc.weight", "form": "sparse(codebook)", "weights": 480, "nonzeros": 60,
-                    "stored": 60, "index_symbols": 480, "weight_bits": 2.0, "weight_bits_coded": 1.75, "index_bits": 8.0,
+                    "stored": 60, "index_symbols": 480, "weight_bits": 2.0, "weight_bits_coded": 1.75,
+                    "index_bits": 8.0,
                     "index_bits_coded": 5.5, "k": 4, "table_bits": 128, "pruned_bits": 2400,
                     "shared_bits": 728, "coded_bits": 600, "formula_bits": 248.0, "code_and_table_bits": 320,
                 },

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tersenet.container import read
+from tersenet.container import Model, read
+from tersenet.container import write as write_file
 from tersenet.report import write
+from tersenet.report.histogram import draw
 from tersenet.report.record import read_record
-from tersenet.report.weights import BINS, read_weights
-from tersenet.storage import decode
+from tersenet.report.weights import BINS, Distribution, read_weights
+from tersenet.storage import Floats, Reshape, decode
 
 Edit = Callable[[Callable[[dict[str, Any]], Any]], None]
 
@@ -70,3 +72,27 @@ def test_a_stage_file_outside_the_folder_is_not_read(run_dir: Path, edit: Edit, 
     found = read_weights(read_record(run_dir))
     assert len(found.problems) == 1
     assert found.layers[0].shared_only
+
+
+def test_many_shared_values_are_one_shape_and_few_are_rules_with_numbers() -> None:
+    def with_values(k: int) -> str:
+        values = np.linspace(-1, 1, k)
+        counts, edges = np.histogram(values, BINS)
+        return draw(Distribution("w", (k, 1), k, edges, counts, None, values, np.ones(k, np.int64), False))
+
+    assert with_values(64).count('<line class="centroid"') == 64
+    many = with_values(65)
+    assert "<line class" in many and '<line class="centroid"' not in many and "65 shared values" in many
+
+
+@pytest.mark.parametrize("weights", [[], [0.5], [0.5, 0.5], [3e38, -3e38], [1e-45, 2e-45]])
+def test_distributions_of_little_or_no_width_are_drawn(weights: list[float], run_dir: Path) -> None:
+    values = np.zeros(8, np.float32)
+    values[: len(weights)] = weights
+    tree = Reshape(Floats(values), (2, 4))
+    for name in ("stage-0.0.0.terse", "stage-1.0.0.terse", "result.terse"):
+        model = read(run_dir / name).model
+        write_file(run_dir / name, Model(graph=model.graph, tensors=model.tensors | {"fc.weight": tree}))
+    (layer,) = read_weights(read_record(run_dir)).layers
+    assert layer.counts.sum() == layer.kept == len(weights)
+    assert "nan" not in draw(layer) and "inf" not in draw(layer)

@@ -21,7 +21,7 @@ def test_the_default_changes_only_the_type():
 def test_steps_come_in_order_crop_channels_scale_mean_std():
     x = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
     x[0, :, 1:3, 1:3] = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(3, 1, 1)
-    y = Preprocess(crop=2, channels="BGR", scale=0.5, mean=(1, 2, 3), std=(2, 1, 1)).apply(x)
+    y = Preprocess(crop=2, channels="BGR", scale=0.5, mean=(1.0, 2.0, 3.0), std=(2.0, 1.0, 1.0)).apply(x)
     assert y.shape == (1, 3, 2, 2)
     assert y[0, :, 0, 0].tolist() == [(15 - 1) / 2, 10 - 2, 5 - 3]
 
@@ -60,4 +60,4 @@ def test_settings_that_do_not_fit_the_images_are_refused():
     with pytest.raises(TersenetError, match="2x2"):
         Preprocess(crop=3).apply(torch.zeros(1, 1, 2, 2))
     with pytest.raises(TersenetError, match="3 values of mean for images of 1 channels"):
-        Preprocess(mean=(1, 2, 3)).apply(torch.zeros(1, 1, 2, 2))
+        Preprocess(mean=(1.0, 2.0, 3.0)).apply(torch.zeros(1, 1, 2, 2))

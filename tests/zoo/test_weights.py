@@ -110,7 +110,7 @@ class Trap:
 
 def test_a_pickle_that_wants_to_run_something_is_refused_and_does_not_run(tmp_path):
     torch.save({"state_dict": {"fc1.weight": Trap()}}, tmp_path / "w.pt")
-    (tmp_path / "raw.pth").write_bytes(pickle.dumps(Trap()))
+    (tmp_path / "raw.pth").write_bytes(pickle.dumps(Trap(), 2))
     for name in ("w.pt", "raw.pth"):
         with pytest.raises(WeightsError, match="plain weights"):
             loaded(tmp_path / name)

@@ -18,13 +18,7 @@ def checked_inputs(network: Network, batches: Iterable[Any]) -> Iterator[tuple[T
     device = next(iter(network.state_dict().values()), torch.zeros(0)).device
     empty = True
     for number, batch in enumerate(batches):
-        inputs = (
-            (batch,)
-            if isinstance(batch, Tensor)
-            else tuple(batch)
-            if isinstance(batch, (tuple, list))
-            else ()
-        )
+        inputs = (batch,) if isinstance(batch, Tensor) else tuple(batch) if isinstance(batch, (tuple, list)) else ()
         if len(inputs) < wanted or not all(isinstance(one, Tensor) for one in inputs[:wanted]):
             raise TersenetError(
                 f"batch {number} is a {type(batch).__name__} of {len(inputs)}; expected a tensor, or a "

@@ -64,9 +64,7 @@ def _watcher(pair: tuple[str, str], sums: dict[str, Tensor], counts: dict[str, i
         values = given.movedim(1, 0).flatten(1).double()
         size = values.shape[1]
         if size < 2:
-            raise TersenetError(
-                f"'{pair[0]}' sees one value per channel; its variance needs batches of at least 2"
-            )
+            raise TersenetError(f"'{pair[0]}' sees one value per channel; its variance needs batches of at least 2")
         if not torch.isfinite(values).all():
             raise TersenetError(f"the input of the BatchNorm of '{pair[0]}' holds NaN or infinite values")
         # The unbiased variance, as PyTorch's running average has it.

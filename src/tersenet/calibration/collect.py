@@ -51,14 +51,12 @@ def collect(
     return {name: one.done() for name, one in gathering.items()}
 
 
-def _check_memory(
-    network: Network, chosen: list[WeightedLayer], second_moments: bool, limit_bytes: int
-) -> None:
+def _check_memory(network: Network, chosen: list[WeightedLayer], second_moments: bool, limit_bytes: int) -> None:
     needed = sum(_sums_bytes(network, layer, second_moments) for layer in _first_uses(chosen))
     if needed > limit_bytes:
         raise TersenetError(
-            f"the sums of {len(chosen)} layers take {needed:,} bytes, the limit is {limit_bytes:,}; name fewer "
-            "layers at a time, raise limit_bytes, or pass second_moments=False"
+            f"the sums of {len(chosen)} layers take {needed:,} bytes, the limit is {limit_bytes:,}; name "
+            "fewer layers at a time, raise limit_bytes, or pass second_moments=False"
         )
 
 
@@ -125,16 +123,10 @@ def _patch_values(node: Node, kernel: tuple[int, ...], given: Tensor, result: Te
 
 
 def _by_channel(node: Node, result: Tensor) -> Float[Tensor, "rows out"]:
-    return (
-        result.movedim(1, -1).flatten(0, -2)
-        if node.op.startswith("conv")
-        else result.reshape(-1, result.shape[-1])
-    )
+    return result.movedim(1, -1).flatten(0, -2) if node.op.startswith("conv") else result.reshape(-1, result.shape[-1])
 
 
-def rows_of(
-    node: Node, kernel: tuple[int, ...], given: Float[Tensor, "..."]
-) -> Float[Tensor, "groups rows features"]:
+def rows_of(node: Node, kernel: tuple[int, ...], given: Float[Tensor, "..."]) -> Float[Tensor, "groups rows features"]:
     """X: what the weight of `node` meets, so that rows times `weight.flatten(1)` transposed is the output."""
     if node.op == "linear":
         return given.reshape(1, -1, given.shape[-1])

@@ -96,9 +96,7 @@ class Gathering:
         count, mean = len(values), values.mean(0)
         total = self.output_count + count
         away = mean - self.mean
-        self.deviations += (values - mean).square().sum(0) + away.square() * (
-            self.output_count * count / total
-        )
+        self.deviations += (values - mean).square().sum(0) + away.square() * (self.output_count * count / total)
         self.mean += away * (count / total)
         self.output_count = total
 

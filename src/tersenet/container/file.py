@@ -235,7 +235,7 @@ def _rows(name: str, form: str, parts: list[Part], size_bytes: int) -> list[Row]
 
 def _pack_provenance(provenance: dict[str, Any]) -> bytes:
     try:
-        text = json.dumps(provenance, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
+        text = json.dumps(provenance, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise TersenetError(f"provenance cannot be written as JSON: {error}") from error
     if len(text) > MAX_PROVENANCE_BYTES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import log2, prod
 
 import numpy as np
@@ -84,7 +85,13 @@ def _flat(
     at: np.ndarray, size: int, values: Callable[[], Storage], coder: str, back: Callable[[Storage], Storage]
 ) -> Iterator[_Candidate]:
     for bits, place in _placements(at, size, coder):
-        yield _Candidate(bits, lambda place=place: back(place(values())))  # type: ignore[misc]
+        yield _Candidate(bits, partial(_build_flat, place, values, back))
+
+
+def _build_flat(
+    place: Callable[[Storage], Storage], values: Callable[[], Storage], back: Callable[[Storage], Storage]
+) -> Storage:
+    return back(place(values()))
 
 
 def _compact(
@@ -112,7 +119,7 @@ def _compact(
 
     for bits, place in _placements(inner, len(rows) * len(columns), coder):
         # Structure around the inner placement takes a dozen bytes.
-        yield _Candidate(bits + row_bits + column_bits + 96, lambda place=place: build(place))  # type: ignore[misc]
+        yield _Candidate(bits + row_bits + column_bits + 96, partial(build, place))
 
 
 def _placements(
@@ -122,11 +129,9 @@ def _placements(
     if size <= 16 * len(at) + 64:
         mask = np.zeros(size, np.uint8)
         mask[at] = 1
-        stream = IntStream(name="bitmask", values=mask, alphabet=2)
-        yield (
-            _estimate_bits(np.array([size - len(at), len(at)]), 2, coder),
-            lambda values: Scatter(values, Integers(stream), size, True),
-        )
+        bitmask = Integers(IntStream(name="bitmask", values=mask, alphabet=2))
+        estimate = _estimate_bits(np.array([size - len(at), len(at)]), 2, coder)
+        yield estimate, partial(Scatter, position=bitmask, size=size, bitmask=True)
     gaps = np.diff(at, prepend=-1) - 1
     largest = int(gaps.max()) if len(gaps) else 0
     for bits in GAP_BITS:
@@ -136,12 +141,13 @@ def _placements(
             span = max(largest + 1, 1)
         counts = np.bincount(gaps % span, minlength=span + 1)
         counts[span] = int((gaps // span).sum())
-        yield (
-            _estimate_bits(counts, span + 1, coder),
-            lambda values, span=span: Scatter(values, _gap_stream(gaps, span), size, False),
-        )
+        yield _estimate_bits(counts, span + 1, coder), partial(_by_gaps, gaps=gaps, span=span, size=size)
         if span > largest:
             return
+
+
+def _by_gaps(values: Storage, *, gaps: np.ndarray, span: int, size: int) -> Storage:
+    return Scatter(values, _gap_stream(gaps, span), size, False)
 
 
 def _gap_stream(gaps: np.ndarray, span: int) -> Integers:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +30,8 @@ class Form(nn.Module):
 
     shape: tuple[int, ...]
 
-    @classmethod
-    def fit(cls, weight: Tensor, **options: Any) -> Form:
-        """The form of this kind that stands nearest to `weight`."""
-        raise NotImplementedError
+    # The form of this kind that stands nearest to a weight; each has options of its own, by keyword.
+    fit: ClassVar[Callable[..., Form]]
 
     def forward(self) -> Tensor:
         """The dense weight, float32."""

@@ -61,17 +61,13 @@ def convert(translation: Translation, node: FxNode) -> Found:
         return _source(translation, node)
     if after == torch.float32:
         return translation.emit("to_float", self=_value(translation, node))
-    raise translation.refusal(
-        node, str(node.target), f"it makes {after} of {before}; only float32 can be made"
-    )
+    raise translation.refusal(node, str(node.target), f"it makes {after} of {before}; only float32 can be made")
 
 
 @rule("dropout.default", "feature_dropout.default")
 def dropout(translation: Translation, node: FxNode) -> Found:
     if translation.get(node, "train"):
-        raise translation.refusal(
-            node, str(node.target), "dropout is on in eval mode; pass training=self.training"
-        )
+        raise translation.refusal(node, str(node.target), "dropout is on in eval mode; pass training=self.training")
     if translation.get(node, "p") == 0:
         return _source(translation, node)
     op = str(node.target).removeprefix("aten.").partition(".")[0].rstrip("_")
@@ -82,9 +78,7 @@ def dropout(translation: Translation, node: FxNode) -> Found:
 def batch_norm(translation: Translation, node: FxNode) -> Found:
     mean = translation.get(node, "running_mean")
     if mean is not None and translation.get(node, "training"):
-        raise translation.refusal(
-            node, str(node.target), "it trains in eval mode; pass training=self.training"
-        )
+        raise translation.refusal(node, str(node.target), "it trains in eval mode; pass training=self.training")
     momentum = translation.get(node, "momentum")
     if mean is not None and isinstance(found := translation.found[mean], Parameter):
         module = translation.modules.get(found.name.rpartition(".")[0])
@@ -229,9 +223,7 @@ def reshape(translation: Translation, node: FxNode) -> Found:
         else:
             shape.append(-1)
     if shape.count(-1) > 1 or (0 in after and -1 in shape):
-        raise translation.refusal(
-            node, str(node.target), "the batch is in more than one axis of the new shape"
-        )
+        raise translation.refusal(node, str(node.target), "the batch is in more than one axis of the new shape")
     return translation.emit("reshape", self=_value(translation, node), shape=shape)
 
 
@@ -282,9 +274,7 @@ def filled(translation: Translation, node: FxNode) -> Found:
             raise translation.refusal(node, kind, "a size is computed from the batch")
         size.append(wanted if isinstance(wanted, int) else 0)
     # An axis of 1 stays as it is: expand writes that as -1.
-    return translation.emit(
-        "expand", self=translation.store(one), size=[-1 if one == 1 else one for one in size]
-    )
+    return translation.emit("expand", self=translation.store(one), size=[-1 if one == 1 else one for one in size])
 
 
 @rule("squeeze.dim", "squeeze.dims", "squeeze.default")
@@ -293,9 +283,7 @@ def squeeze(translation: Translation, node: FxNode) -> Found:
     given = translation.get(node, "dim")
     axes = range(len(before)) if given is None else [given] if isinstance(given, int) else given
     single = [
-        axis
-        for axis in sorted(_axis(node, one) for one in axes)
-        if isinstance(before[axis], int) and before[axis] == 1
+        axis for axis in sorted(_axis(node, one) for one in axes) if isinstance(before[axis], int) and before[axis] == 1
     ]
     if not single:
         return _source(translation, node)
@@ -334,9 +322,7 @@ def move_axis(translation: Translation, node: FxNode) -> Found:
 # Pieces
 
 
-def _slice(
-    translation: Translation, node: FxNode, dim: int, start: int, end: int, size: int
-) -> Value | Parameter:
+def _slice(translation: Translation, node: FxNode, dim: int, start: int, end: int, size: int) -> Value | Parameter:
     """The part [start, end) of an axis, ends left out where they are the axis's own."""
     given = _value(translation, node)
     if start == 0 and end == size:
@@ -404,6 +390,4 @@ def split(translation: Translation, node: FxNode) -> Found:
 def unbind(translation: Translation, node: FxNode) -> Found:
     dim = _axis(node, translation.get(node, "dim"))
     given = _value(translation, node)
-    return [
-        translation.emit("select", self=given, dim=dim, index=index) for index in range(len(node.meta["val"]))
-    ]
+    return [translation.emit("select", self=given, dim=dim, index=index) for index in range(len(node.meta["val"]))]

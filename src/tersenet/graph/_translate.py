@@ -30,8 +30,8 @@ Rule = Callable[["Translation", torch.fx.Node], Found]
 RULES: dict[str, Rule] = {}
 
 _BY_TARGET = {op.target: op.name for op in OPS.values()}
-# Arguments of PyTorch's that the op list does not carry, because they change nothing that is computed in eval
-mode. _IGNORED = {
+# Arguments of PyTorch's that the op list does not carry: they change nothing that is computed in eval mode.
+_IGNORED = {
     ("batch_norm", "cudnn_enabled"),
     ("batch_norm", "training"),
     ("dropout", "train"),
@@ -173,11 +173,7 @@ class Translation:
         same = keys(_shape(changed))
         now = self.order[node]
         for other, its_root in [(root, root), *self.memory.items()]:
-            if (
-                its_root is not root
-                or other is node
-                or not any(self.order[user] > now for user in other.users)
-            ):
+            if its_root is not root or other is node or not any(self.order[user] > now for user in other.users):
                 continue
             if keys(_shape(other)) == same and _is_whole(other, root) and _is_whole(changed, root):
                 self.found[other] = self.found[node]
@@ -196,9 +192,7 @@ class Translation:
             if argument.name == name:
                 if position < len(node.args):
                     return node.args[position]
-                return node.kwargs.get(
-                    name, argument.default_value if argument.has_default_value() else default
-                )
+                return node.kwargs.get(name, argument.default_value if argument.has_default_value() else default)
         return default
 
     def tensor(self, given: Any, node: torch.fx.Node) -> Value | Parameter:
@@ -274,9 +268,7 @@ class Translation:
         if base == "x*":
             return tuple(self._converted(one, "x", node, name) for one in given)
         if base == "I":
-            return tuple(
-                self._number(one, node, name) for one in ([given] if isinstance(given, int) else given)
-            )
+            return tuple(self._number(one, node, name) for one in ([given] if isinstance(given, int) else given))
         if base in ("i", "n"):
             return self._number(given, node, name)
         if base == "f":
@@ -344,11 +336,7 @@ def users_line(node: torch.fx.Node) -> str:
         if line.strip().startswith("File ") and "torch/" not in line.replace("\\", "/"):
             code = trace[index + 1].strip() if index + 1 < len(trace) else ""
             places.append(f"{line.strip()}: {code}")
-    paths = [
-        path
-        for path, _ in (node.meta.get("nn_module_stack") or {}).values()
-        if path and not path.startswith("_")
-    ]
+    paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path and not path.startswith("_")]
     said = places[-1:] + ([f"in module '{paths[-1]}'"] if paths else [])
     return f"({'; '.join(said)})" if said else "(in forward)"
 
@@ -398,10 +386,7 @@ def _is_whole(node: torch.fx.Node, root: torch.fx.Node) -> bool:
     """Whether a view shows all of the memory in the same order: the root, or only aliases away from it."""
     while node is not root:
         name = (_target(node) or "").partition(".")[0]
-        if not (
-            name in ("alias", "detach", "contiguous", "to", "lift_fresh_copy", "dropout")
-            or name.endswith("_")
-        ):
+        if not (name in ("alias", "detach", "contiguous", "to", "lift_fresh_copy", "dropout") or name.endswith("_")):
             return False
         node = node.all_input_nodes[0]
     return True
@@ -413,13 +398,7 @@ def _canonical(op: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """
     for row in OPS[op].arguments:
         given = arguments.get(row.name)
-        if (
-            row.kind == "I"
-            and row.default is not REQUIRED
-            and given
-            and len(given) == 1
-            and len(row.default) > 1
-        ):
+        if row.kind == "I" and row.default is not REQUIRED and given and len(given) == 1 and len(row.default) > 1:
             arguments[row.name] = given * len(row.default)
     if "kernel_size" in arguments:
         dims = int(op[-2])

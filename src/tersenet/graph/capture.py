@@ -56,17 +56,13 @@ def capture(
             translation.add_input(node)
             continue
         target = str(spec.target)
-        persistent = spec.kind is InputKind.PARAMETER or (
-            spec.kind is InputKind.BUFFER and bool(spec.persistent)
-        )
+        persistent = spec.kind is InputKind.PARAMETER or (spec.kind is InputKind.BUFFER and bool(spec.persistent))
         if persistent:
             translation.add_parameter(node, names[target][0])
         elif spec.kind in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
             translation.add_constant(node, target, program.constants[target])
         else:
-            raise CaptureError(
-                f"the traced network takes {spec.kind.name} '{target}'; only tensors can be stored"
-            )
+            raise CaptureError(f"the traced network takes {spec.kind.name} '{target}'; only tensors can be stored")
     if not given_inputs:
         raise CaptureError("the network does not read its input; there is nothing to capture")
     output_names = _output_names(program)
@@ -76,9 +72,7 @@ def capture(
         for first, tensor in names.values()
         if first.rpartition(".")[2] != COUNTER
     }
-    buffers = {name for name, tensor in tensors.items() if not isinstance(tensor, nn.Parameter)} | set(
-        constants
-    )
+    buffers = {name for name, tensor in tensors.items() if not isinstance(tensor, nn.Parameter)} | set(constants)
     tensors |= {name: constant.detach().clone() for name, constant in constants.items()}
     graph = Graph(
         inputs=tuple(given_inputs),
@@ -112,9 +106,7 @@ def _names(model: nn.Module) -> dict[str, tuple[str, Tensor]]:
     state = model.state_dict(keep_vars=True)
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
-            raise CaptureError(
-                f"the model's state '{name}' is a {type(tensor).__name__}; only tensors can be stored"
-            )
+            raise CaptureError(f"the model's state '{name}' is a {type(tensor).__name__}; only tensors can be stored")
         names[name] = (first.setdefault(id(tensor), name), tensor)
     return names
 
@@ -126,9 +118,7 @@ def _checked_example(example: Any) -> tuple[Tensor, ...]:
     sizes = {tuple(one.shape[:1]) for one in inputs}
     if len(sizes) != 1 or sizes == {()} or sizes == {(0,)}:
         shapes = ", ".join(str(tuple(one.shape)) for one in inputs)
-        raise CaptureError(
-            f"the example has shapes {shapes}; every input needs the same batch, at least 1, as axis 0"
-        )
+        raise CaptureError(f"the example has shapes {shapes}; every input needs the same batch, at least 1, as axis 0")
     if sizes == {(1,)}:  # a batch of one would be taken for a constant
         inputs = tuple(torch.cat((one, one)) for one in inputs)
     return inputs
@@ -205,9 +195,7 @@ def _batch_symbol(program: torch.export.ExportedProgram, inputs: tuple[Tensor, .
             f"the network has {len(symbols)} free sizes; one is supported, the batch, axis 0 of each input"
         )
     if not symbols:
-        raise CaptureError(
-            "the network fixes its batch size; every input needs the batch as axis 0, of any size"
-        )
+        raise CaptureError("the network fixes its batch size; every input needs the batch as axis 0, of any size")
     return symbols.pop()
 
 

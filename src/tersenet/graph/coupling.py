@@ -220,9 +220,7 @@ class Coupling:
         if isinstance(bias, Parameter):
             self._mark(bias.name, 0, units)
         if node.op != "embedding":
-            self._read(
-                index, node, track, axis if node.op != "linear" else len(self.shape(source)) - 1, in_axis
-            )
+            self._read(index, node, track, axis if node.op != "linear" else len(self.shape(source)) - 1, in_axis)
         self.layers.setdefault(name, units)
         return Track(axis, units)
 
@@ -240,15 +238,11 @@ class Coupling:
         self._mark(weight, in_axis, units)
         self.readers.append(Reader(index, weight, in_axis, units))
 
-    def _grouped(
-        self, index: int, node: Node, track: Track | None, axis: int, groups: int, name: str
-    ) -> Track | None:
+    def _grouped(self, index: int, node: Node, track: Track | None, axis: int, groups: int, name: str) -> Track | None:
         """Depthwise: an input channel takes its outputs with it. Other groups are fixed."""
         weight, bias = node.arguments["weight"], node.arguments.get("bias")
         sizes = self.shape(weight)
-        depthwise = (
-            node.op != "conv_transpose2d" and sizes[1] == 1 and track is not None and track.axis == axis
-        )
+        depthwise = node.op != "conv_transpose2d" and sizes[1] == 1 and track is not None and track.axis == axis
         if not depthwise:
             why = f"node {index} ({node.op}) has {groups} groups, which must stay equally large"
             self._pin_track(track, why)
@@ -269,9 +263,7 @@ class Coupling:
         """Equal positions become one unit; a stored tensor takes units along the same axis from the right."""
         tensors, rank = node.tensors(), len(self.shapes[output])
         placed = [
-            (one, track, track.axis - len(self.shape(one)) + rank)
-            for one in tensors
-            if (track := self.track(one))
+            (one, track, track.axis - len(self.shape(one)) + rank) for one in tensors if (track := self.track(one))
         ]
         # An axis of one channel that is spread over more is no longer that channel.
         for _, track, axis in placed:

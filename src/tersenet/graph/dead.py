@@ -111,9 +111,7 @@ def _known(coupling: Coupling, node: Node, values: list[Any], result: Tensor) ->
         return result
     if node.op in WEIGHTED:
         return _rows_of_zeros(coupling, node, result)
-    whole_numbers = any(
-        isinstance(one, Value) and not values[one.number].is_floating_point() for one in node.tensors()
-    )
+    whole_numbers = any(isinstance(one, Value) and not values[one.number].is_floating_point() for one in node.tensors())
     return torch.full_like(result, float("nan")) if whole_numbers else result
 
 
@@ -134,9 +132,7 @@ def _rows_of_zeros(coupling: Coupling, node: Node, result: Tensor) -> Tensor:
     axis = 1 if node.op.startswith("conv") else result.ndim - 1
     shape = [-1 if one == axis else 1 for one in range(result.ndim)]
     constant = (
-        coupling.network.dense(bias.name)
-        if isinstance(bias, Parameter)
-        else torch.zeros_like(zero, dtype=result.dtype)
+        coupling.network.dense(bias.name) if isinstance(bias, Parameter) else torch.zeros_like(zero, dtype=result.dtype)
     )
     depthwise = groups > 1 and dense.shape[1] == 1
     elsewhere = result if depthwise else torch.full_like(result, float("nan"))
@@ -169,9 +165,7 @@ def _takes_constants(network: Network, node: Node) -> bool:
     """Whether a constant input is a constant output: no zeros at a border, and weight and bias used only
     here.
     """
-    if node.op not in ("linear", "conv1d", "conv2d") or any(
-        node.get("padding") if node.op != "linear" else ()
-    ):
+    if node.op not in ("linear", "conv1d", "conv2d") or any(node.get("padding") if node.op != "linear" else ()):
         return False
     bias = node.arguments.get("bias")
     mine = [node.arguments["weight"]] + ([bias] if bias is not None else [])

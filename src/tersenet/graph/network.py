@@ -69,9 +69,7 @@ class Network(Layer):
         self._plan = make_plan(self.graph)
         # Modules, not tensors: `.to`, `load_state_dict` and `deepcopy` then need no attention.
         self._sources = [(slot, name, *self._place(name)) for name, slot in self._plan.tensors.items()]
-        self._modes = [
-            (slot, self._mode_of(self.graph.nodes[node])) for node, slot in self._plan.flags.items()
-        ]
+        self._modes = [(slot, self._mode_of(self.graph.nodes[node])) for node, slot in self._plan.flags.items()]
         self._frozen: dict[str, Tensor] = {}
 
     def _mode_of(self, node: Node) -> tuple[Layer, bool]:
@@ -106,11 +104,11 @@ class Network(Layer):
         """The output, or a tuple of them where there are several."""
         return self._run(inputs, None)
 
-    def watch(self, inputs: tuple[Tensor, ...], watchers: Mapping[int, Watcher]) -> Any:
+    def watch(self, inputs: tuple[Any, ...], watchers: Mapping[int, Watcher]) -> Any:
         """A forward pass that shows the nodes at the given positions: each is called with (input, output)."""
         return self._run(inputs, watchers)
 
-    def _run(self, inputs: tuple[Tensor, ...], watchers: Mapping[int, Watcher] | None) -> Any:
+    def _run(self, inputs: tuple[Any, ...], watchers: Mapping[int, Watcher] | None) -> Any:
         self._check_inputs(inputs)
         plan = self._plan
         values: list[Any] = [None] * plan.slots
@@ -130,7 +128,7 @@ class Network(Layer):
         outputs = tuple(values[output.number] for output in self.graph.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _check_inputs(self, inputs: tuple[Tensor, ...]) -> None:
+    def _check_inputs(self, inputs: tuple[Any, ...]) -> None:
         expected = self.graph.inputs
         if len(inputs) != len(expected):
             names = ", ".join(one.name for one in expected)
@@ -156,9 +154,7 @@ class Network(Layer):
         if leaf in layer._buffers:
             raise TersenetError(f"'{name}' is a buffer; only parameters take a form")
         if leaf + FORM in layer._modules or f"{name}{FORM}" in self.graph.parameters:
-            raise TersenetError(
-                f"the name '{name}{FORM}' is taken; rename that layer in the original network"
-            )
+            raise TersenetError(f"the name '{name}{FORM}' is taken; rename that layer in the original network")
         dense = read(layer, leaf)
         form = form.to(dense.device)
         with torch.no_grad():
@@ -223,11 +219,7 @@ class Network(Layer):
 
     def weighted_layers(self) -> list[WeightedLayer]:
         """The layers with a stored weight in forward order; a shared weight is listed at each use."""
-        return [
-            layer
-            for index, node in enumerate(self.graph.nodes)
-            if (layer := _weighted(node, index)) is not None
-        ]
+        return [layer for index, node in enumerate(self.graph.nodes) if (layer := _weighted(node, index)) is not None]
 
     def tensors(self) -> dict[str, Tensor]:
         """Every stored tensor's current dense value by name, in file order, without gradient."""
@@ -242,11 +234,7 @@ class Network(Layer):
         old = read(layer, leaf)
         if tensor.dtype != old.dtype:
             raise TersenetError(f"tensor '{name}' is {old.dtype}; a {tensor.dtype} came")
-        fresh = (
-            nn.Parameter(tensor.detach(), requires_grad=old.requires_grad)
-            if leaf in layer._parameters
-            else tensor
-        )
+        fresh = nn.Parameter(tensor.detach(), requires_grad=old.requires_grad) if leaf in layer._parameters else tensor
         put(layer, leaf, fresh, buffer=leaf in layer._buffers)
 
     def clone(self) -> Network:
@@ -291,9 +279,7 @@ def _weighted(node: Node, index: int) -> WeightedLayer | None:
         return None
     bias = node.arguments.get("bias")
     name = weight.name.removesuffix(".weight")
-    return WeightedLayer(
-        name, node.op, weight.name, bias.name if isinstance(bias, Parameter) else None, index
-    )
+    return WeightedLayer(name, node.op, weight.name, bias.name if isinstance(bias, Parameter) else None, index)
 
 
 def _some(names: Any, most: int = 8) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
 from torch import Tensor, nn
 
 from tersenet.errors import TersenetError
@@ -63,24 +63,20 @@ def coupled_groups(network: Network) -> list[Group]:
         found.append(
             Group(
                 layers=tuple(layers),
-                units={
-                    layer: np.array([numbers[unit] for unit in roots[layer].tolist()]) for layer in layers
-                },
+                units={layer: np.array([numbers[unit] for unit in roots[layer].tolist()]) for layer in layers},
                 size=len(numbers),
-                fixed={
-                    numbers[unit]: coupling.pins[unit] for unit in units_of_group if unit in coupling.pins
-                },
+                fixed={numbers[unit]: coupling.pins[unit] for unit in units_of_group if unit in coupling.pins},
             )
         )
     return sorted(found, key=lambda group: order.index(group.layers[0]))
 
 
-def remove_rows(network: Network, layer_name: str, keep: Bool[Tensor, " out"]) -> Network:
+def remove_rows(network: Network, layer_name: str, keep: Shaped[Tensor, " out"]) -> Network:
     """`remove_channels` for one layer; layers coupled to it follow."""
     return remove_channels(network, {layer_name: keep})
 
 
-def remove_channels(network: Network, keep: Mapping[str, Bool[Tensor, " out"]]) -> Network:
+def remove_channels(network: Network, keep: Mapping[str, Shaped[Tensor, " out"]]) -> Network:
     """A smaller network without the output channels that are False in `keep` of each named layer.
 
     Coupled layers that are not named lose the same channels; those that are named must say the same.
@@ -107,13 +103,11 @@ def _numpy(mask: Tensor) -> np.ndarray:
 def _removed(coupling: Coupling, name: str, mask: Tensor) -> set[int]:
     units = coupling.layers.get(name)
     if units is None:
-        raise TersenetError(
-            f"the network has no weighted layer '{name}'; it has {', '.join(coupling.layers)}"
-        )
+        raise TersenetError(f"the network has no weighted layer '{name}'; it has {', '.join(coupling.layers)}")
     if mask.dtype != torch.bool or tuple(mask.shape) != (len(units),):
         raise TersenetError(
-            f"the mask of '{name}' is {mask.dtype} of shape {tuple(mask.shape)}; expected one truth value for "
-            f"each of its {len(units)} output channels"
+            f"the mask of '{name}' is {mask.dtype} of shape {tuple(mask.shape)}; expected one truth value "
+            f"for each of its {len(units)} output channels"
         )
     removed = set(coupling.roots(units)[~_numpy(mask)].tolist())
     for unit in sorted(removed):
@@ -126,9 +120,7 @@ def _removed(coupling: Coupling, name: str, mask: Tensor) -> set[int]:
 def without_units(coupling: Coupling, removed: set[int]) -> Network:
     """The network without these units (each the root of itself, none pinned)."""
     network = coupling.network
-    kept = {
-        place: ~np.isin(coupling.roots(units), list(removed)) for place, units in coupling.tensors.items()
-    }
+    kept = {place: ~np.isin(coupling.roots(units), list(removed)) for place, units in coupling.tensors.items()}
     for (name, axis), stays in kept.items():
         if stays.size and not stays.any():
             raise TersenetError(f"no channel of '{name}' would be left on axis {axis}; keep at least one")
@@ -142,9 +134,7 @@ def without_units(coupling: Coupling, removed: set[int]) -> Network:
                 index = torch.from_numpy(np.flatnonzero(stays)).to(tensor.device)
                 tensor = tensor.index_select(axis, index)
         old = parameters.get(name)
-        tensors[name] = (
-            tensor.clone() if old is None else nn.Parameter(tensor.clone(), requires_grad=old.requires_grad)
-        )
+        tensors[name] = tensor.clone() if old is None else nn.Parameter(tensor.clone(), requires_grad=old.requires_grad)
     nodes = tuple(_rewritten(coupling, node, removed) for node in network.graph.nodes)
     smaller = Network(replace(network.graph, nodes=nodes), tensors)
     for name, form in forms.items():

@@ -79,7 +79,7 @@ class RunRecord:
     final: dict[str, Any] = field(default_factory=dict)
 
     def save(self, run_dir: Path) -> None:
-        atomic_write(run_dir / "run.json", json.dumps(asdict(self), indent=1, sort_keys=True).encode())
+        atomic_write(run_dir / "run.json", json.dumps(asdict(self), indent=1).encode())
 
 
 def run(network: Network, task: Task, on_event: Event | None = None) -> tuple[bytes, RunRecord]:

@@ -38,7 +38,7 @@ class Step(BaseModel):
         return 1
 
     def label(self, stage: int) -> str:
-        return self.id  # type: ignore[attr-defined,no-any-return]
+        return self.id  # type: ignore[attr-defined]
 
     def apply(self, network: Network, stage: int, seed: int) -> list[str]:
         """Change the network in place; returns what a user should know, as sentences."""

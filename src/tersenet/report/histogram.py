@@ -14,8 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 10, 330, 12, 150
 RULE_TOP, RULE_BOTTOM = 152, 166
 # The outline of earlier weights is cut above this many times the highest bar, or the bars would be too low.
 OUTLINE_TIMES = 3
-# More rules than this would tint the bars they cross.
-MOST_THROUGH = 64
+# More rules than this would tint the bars they cross, and none could be pointed at.
+MOST_RULES = 64
 
 
 def draw(layer: Distribution) -> str:
@@ -90,13 +90,15 @@ def _outline(counts: np.ndarray, edges: np.ndarray, x: Scale, y: Scale) -> str:
 
 
 def _rules(layer: Distribution, x: Scale) -> str:
-    """Each shared value: a rule below the axis and a faint one through the bars."""
-    few = layer.centroids if len(layer.centroids) <= MOST_THROUGH else layer.centroids[:0]
-    through = "".join(f"M{px(x(float(value)))} {TOP}V{BOTTOM}" for value in few)
-    below = "".join(
+    """Each shared value: a rule below the axis, and a faint one through the bars; many are one shape."""
+    if len(layer.centroids) > MOST_RULES:
+        below = "".join(f"M{px(x(float(value)))} {RULE_TOP}V{RULE_BOTTOM}" for value in layer.centroids)
+        said = f"{len(layer.centroids):,} shared values"
+        return f'<path class="centroid many" d="{below}"><title>{said}</title></path>'
+    through = "".join(f"M{px(x(float(value)))} {TOP}V{BOTTOM}" for value in layer.centroids)
+    rules = "".join(
         f'<line class="centroid" x1="{px(x(float(value)))}" x2="{px(x(float(value)))}" y1="{RULE_TOP}" '
-        f'y2="{RULE_BOTTOM}">'
-        f"<title>{value:.6g}: {int(uses):,} weights</title></line>"
+        f'y2="{RULE_BOTTOM}"><title>{value:.6g}: {int(uses):,} weights</title></line>'
         for value, uses in zip(layer.centroids, layer.uses)
     )
-    return (f'<path class="through" d="{through}"/>' if through else "") + below
+    return (f'<path class="through" d="{through}"/>' if through else "") + rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tersenet.report.record import Record
-from tersenet.report.text import escape, exact_bytes, ratio, short_bytes
+from tersenet.report.text import escape, exact_bytes, plural, ratio, short_bytes
 
 CODER_NAMES = {"huffman": "Huffman coding", "rans": "rANS coding", "raw": "packing"}
 
@@ -49,7 +49,9 @@ def draw(record: Record) -> str:
     for position, level in enumerate(found):
         before = found[position - 1].left_bytes if position else level.left_bytes
         rows.append(_row(level, before, start, widest))
-    return f'<ol class="waterfall">{"".join(rows)}</ol>'
+    undone = len(record.stages) - len(record.kept_stages)
+    left_out = f'<p class="about">Left out: {plural(undone, "undone stage")}.</p>' if undone else ""
+    return f'<ol class="waterfall">{"".join(rows)}</ol>{left_out}'
 
 
 def _row(level: Level, before: int, start: int, widest: int) -> str:

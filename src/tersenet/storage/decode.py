@@ -135,7 +135,7 @@ def _concat(node: Concat) -> np.ndarray:
     before = (slice(None),) * node.axis
     for part in node.parts:
         stop = start + part.shape[node.axis]
-        out[(*before, slice(start, stop))] = decode(part)
+        out[before + (slice(start, stop),)] = decode(part)
         start = stop
     return out
 

@@ -43,7 +43,7 @@ def test_batches_in_order_hold_every_example_once(size):
 
 
 def test_take_keeps_the_rows_asked_for():
-    part = Split(images(), np.arange(6) % 2, 2, Preprocess(scale=2)).take([5, 0])
+    part = Split(images(), np.arange(6) % 2, 2, Preprocess(scale=2.0)).take([5, 0])
     assert (
         len(part) == 2
         and part.x[0, 0, 0, 0] == 60
