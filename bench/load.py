@@ -39,7 +39,8 @@ def build(folder: Path) -> tuple[Path, Path]:
     net = capture(model, torch.zeros(2, 3, 227, 227))
     for layer, kept in zip(net.weighted_layers(), KEPT, strict=True):
         k = 256 if layer.op == "conv2d" else 32
-        weight = keep_largest(net.dense(layer.weight), kept)
+        weight = torch.distributions.Laplace(0.0, 0.01).sample(net.dense(layer.weight).shape)
+        weight = keep_largest(weight, kept)
         form = Sparse.fit(weight, values=partial(Codebook.fit, k=k, init="linear"))
         net.attach(layer.weight, form)
     terse, original = folder / "alexnet.terse", folder / "alexnet.pt"

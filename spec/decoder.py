@@ -120,7 +120,7 @@ def sections_of(data, max_bytes):
 def operations(path):
     """code -> (name, [(argument, kind, whether it may be absent)], outputs), from the table in operations.md."""
     found = {}
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - numpy, struct, zlib and json are all it imports
         for line in file:
             cells = [cell.strip().strip("`") for cell in line.strip().strip("|").split("|")]
             if len(cells) == 5 and cells[0].isdigit():
@@ -146,7 +146,9 @@ def read_graph(data, ops):
     room = 65536 + 32 * len(data)
     for _ in range(reader.count()):
         byte, shared = reader.u8(), reader.varint()
-        need(byte & 7 < len(SUFFIXES) and byte >> 4 < len(DTYPES) and shared <= len(stem), "a tensor is not well formed")
+        need(
+            byte & 7 < len(SUFFIXES) and byte >> 4 < len(DTYPES) and shared <= len(stem), "a tensor is not well formed"
+        )
         stem = stem[:shared] + reader.text()
         name = stem + SUFFIXES[byte & 7]
         room -= len(name)
@@ -281,7 +283,7 @@ class Trees:
             self.affine,
             self.table,
             self.scatter,
-            self.sum,
+            self.total,
             self.concat,
             self.reshape,
             self.permute,
@@ -381,11 +383,13 @@ class Trees:
         need(1 <= count <= reader.left, f"{count} parts with {reader.left} bytes left")
         return [self.node(reader, depth) for _ in range(count)]
 
-    def sum(self, reader, variant, depth):
+    def total(self, reader, variant, depth):
         need(variant == 0, f"a sum of variant {variant}")
         parts = [part for part, _ in self.parts(reader, depth)]
         first = parts[0]
-        need(all(part.dtype == np.float32 and part.shape == first.shape for part in parts), "parts of a sum that differ")
+        need(
+            all(part.dtype == np.float32 and part.shape == first.shape for part in parts), "parts of a sum that differ"
+        )
         self.charge(first.shape)
         if len(parts) == 1:
             return first, 0
@@ -466,9 +470,9 @@ class Bits:
     def get(self, width):
         need(self.at + width <= self.size, f"the bits end at {self.size}")
         value = 0
-        for self.at in range(self.at + 1, self.at + width + 1):
-            bit = self.at - 1
+        for bit in range(self.at, self.at + width):
             value = value << 1 | self.data[bit >> 3] >> (7 - (bit & 7)) & 1
+        self.at += width
         return value
 
     def unary(self, most):
@@ -700,7 +704,9 @@ def decode(data, max_bytes=DEFAULT_LIMIT_BYTES, operations_path=None):
             need(("float" in dtype) == (array.dtype == np.float32), f"tensor '{tensor}' is not stored as {dtype}")
             tensors[tensor] = array
         reader.end()
-        need(4 * sum(array.size for array in tensors.values()) == decoded_bytes, "a decoded size that is not as declared")
+        need(
+            4 * sum(array.size for array in tensors.values()) == decoded_bytes, "a decoded size that is not as declared"
+        )
     except Refused as error:
         raise Refused(f"section {name}: {error}") from None
     return graph, tensors, provenance
@@ -719,7 +725,7 @@ def read_provenance(data):
 
 
 def main(path):
-    with open(path, "rb") as file:
+    with open(path, "rb") as file:  # noqa: PTH123
         graph, tensors, provenance = decode(file.read())
     for name, dtype, shape in graph["inputs"]:
         print(f"input  {name}: {dtype} {shape}")

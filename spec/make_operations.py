@@ -24,9 +24,7 @@ float, `b` a truth value, `s` a text.
 
 def operations() -> str:
     """The whole page."""
-    rows = [
-        f"| {row[0]} | `{row[1]}` | `{row[2]}` | `{row[3]}` | {OPS[row[1]].outputs} |" for row in sorted(_ROWS)
-    ]
+    rows = [f"| {row[0]} | `{row[1]}` | `{row[2]}` | `{row[3]}` | {OPS[row[1]].outputs} |" for row in sorted(_ROWS)]
     return HEAD + "\n".join(rows) + "\n"
 
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <exception>
 #include <numeric>
+#include <system_error>
 #include <thread>
 
 #if defined(__linux__)
@@ -75,7 +76,11 @@ void decode_all(const std::vector<StorageTree>& trees, const std::vector<void*>&
     }
   };
   std::vector<std::thread> others;
-  for (int t = 1; t < threads && size_t(t) < trees.size(); ++t) others.emplace_back(work);
+  try {
+    for (int t = 1; t < threads && size_t(t) < trees.size(); ++t) others.emplace_back(work);
+  } catch (const std::system_error&) {
+    // No more threads are to be had: this one does what is left.
+  }
   work();
   for (std::thread& other : others) other.join();
   for (const std::exception_ptr& failure : failures) {

@@ -92,7 +92,7 @@ def test_dense_arrays_have_the_dtype_of_the_graph(dtype, stored, want):
 def test_both_readers_hold_to_the_limit():
     data = encode(example())
     for reader in (decode, decode_dense):
-        with pytest.raises(TersenetError, match="header declares .* above the limit"):
+        with pytest.raises(TersenetError, match=r"header declares .* above the limit"):
             reader(data, max_bytes=example().decoded_bytes - 1)
         reader(data, max_bytes=example().decoded_bytes + 8)
     with pytest.raises(TersenetError, match="int64"):
@@ -115,7 +115,10 @@ def test_the_default_limit_has_a_floor_and_a_ceiling():
         (sealed((1, EMPTY_GRAPH), (2, b""), decoded_bytes=4), "header declares 4"),
         (sealed((1, EMPTY_GRAPH + b"x"), (2, b"")), "section graph: "),
         (sealed((1, EMPTY_GRAPH), (2, b""), version=2), "format version 2"),
-        (sealed((1, b"\x00\x01\x00\x00\x01a" + b"\x00" * 3), (2, b"\x04\x00\x00\x00\x00")), "section weights: .*float32"),
+        (
+            sealed((1, b"\x00\x01\x00\x00\x01a" + b"\x00" * 3), (2, b"\x04\x00\x00\x00\x00")),
+            "section weights: .*float32",
+        ),
         (sealed((1, EMPTY_GRAPH * 10_000_000), (2, b"")), "section graph: "),
         (b"", "section header is cut"),
         (b"PK\x03\x04" + b"x" * 100, "not a .terse file"),
@@ -149,7 +152,16 @@ def test_an_unknown_section_is_skipped_but_checked():
 
 @pytest.mark.parametrize(
     "text",
-    [b"[]", b"1", b"{", b"", b'{"a":' + b"[" * 5000, b'{"a":' + b"9" * 5000 + b"}", b"\xff", '{"a":1}'.encode("utf-16")],
+    [
+        b"[]",
+        b"1",
+        b"{",
+        b"",
+        b'{"a":' + b"[" * 5000,
+        b'{"a":' + b"9" * 5000 + b"}",
+        b"\xff",
+        '{"a":1}'.encode("utf-16"),
+    ],
     ids=lambda text: repr(text[:12]),
 )
 def test_provenance_that_is_not_a_record_is_refused(text):
@@ -161,11 +173,13 @@ def test_provenance_that_is_not_a_record_is_refused(text):
 def test_provenance_that_unpacks_to_too_much_is_refused():
     bomb = zlib.compress(b'{"a":"' + b" " * (64 << 20) + b'"}', 9)
     for packed in (bomb, zlib.compress(b"{}") + b"x", zlib.compress(b"{}")[:-1]):
-        with pytest.raises(TersenetError, match="section provenance: .*1048576"):
+        with pytest.raises(TersenetError, match=r"section provenance: .*1048576"):
             decode(sealed((1, EMPTY_GRAPH), (2, b""), (3, packed)))
 
 
-@pytest.mark.parametrize("bad", [{"a": float("nan")}, {"a": {1, 2}}, {"a": "x" * MAX_PROVENANCE_BYTES}], ids=["nan", "set", "long"])
+@pytest.mark.parametrize(
+    "bad", [{"a": float("nan")}, {"a": {1, 2}}, {"a": "x" * MAX_PROVENANCE_BYTES}], ids=["nan", "set", "long"]
+)
 def test_provenance_that_could_not_be_read_is_not_written(bad):
     with pytest.raises(TersenetError, match="provenance"):
         encode(model(bad))

@@ -92,7 +92,7 @@ def test_whichever_call_fails_the_file_is_old_or_new_and_nothing_else_is_left(tm
 def test_what_is_written_is_read(tmp_path, size):
     atomic_write(tmp_path / "a", b"x" * size)
     assert read_file(tmp_path / "a") == b"x" * size
-    assert os.listdir(tmp_path) == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_the_data_is_flushed_before_the_rename_and_the_folder_after_it(tmp_path):

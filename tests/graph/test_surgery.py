@@ -176,10 +176,8 @@ SIDE = {"chain": 8, "branches": 8, "decoder": 4}
 ZOO = (
     "lenet5",
     "resnet20",
-    "resnet8",
     "squeezenet1_0",
     "vww_mobilenet",
-    "ad01_autoencoder",
     "stories260k",
     "silero_vad",
 )
@@ -244,10 +242,9 @@ def first(y):
 
 
 @pytest.mark.parametrize("name", [*HARD, *ZOO])
-@pytest.mark.parametrize("seed", [0])
-def test_a_smaller_network_answers_as_the_one_with_zeros(name, seed):
+def test_a_smaller_network_answers_as_the_one_with_zeros(name):
     network, example = build(name)
-    masks = some_masks(network, seed)
+    masks = some_masks(network, 1)
     assert any(not mask.all() for mask in masks.values())
     smaller = remove_channels(network, masks)
     assert ir.read(ir.write(smaller.graph)) == smaller.graph

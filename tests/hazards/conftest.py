@@ -23,20 +23,26 @@ def network(provenance=None, scale: int = 1) -> Model:
     rng = np.random.default_rng(0)
     n = 24 * scale
     floats = Floats(rng.normal(size=8).astype(np.float32))
-    sparse = Scatter(Table(floats, integers(rng.integers(0, 8, n), 8)), integers(rng.integers(0, 3, n), 4), 6 * n, False)
+    sparse = Scatter(
+        Table(floats, integers(rng.integers(0, 8, n), 8)), integers(rng.integers(0, 3, n), 4), 6 * n, False
+    )
     mask = np.arange(n) % 3 == 0
     tensors = {
         "conv.weight": Reshape(sparse, (2 * n, 3, 1)),
         "conv.bias": Floats(rng.normal(size=2).astype(np.float16), planes=True),
-        "fc.weight": Affine(integers(rng.binomial(15, 0.5, 4 * n), 16), integers([7, 8], 16), Floats(np.ones(2, np.float32))),
+        "fc.weight": Affine(
+            integers(rng.binomial(15, 0.5, 4 * n), 16), integers([7, 8], 16), Floats(np.ones(2, np.float32))
+        ),
         "fc.bias": Scatter(Floats(np.ones(int(mask.sum()), np.float16)), integers(mask, 2), n, True),
         "bn.running_mean": Sum((floats, Transform(Reshape(floats, (8,)), 1))),
         "bn.running_var": Permute(Concat((Reshape(floats, (2, 4)), Reshape(floats, (2, 4))), 1), (1, 0)),
         "steps": integers([12345], 2**20),
     }
-    dtypes = {name: "float32" for name in tensors} | {"steps": "int64"}
+    dtypes = dict.fromkeys(tensors, "float32") | {"steps": "int64"}
     nodes = (
-        make_node("conv2d", input=Value(0), weight=Parameter("conv.weight"), bias=Parameter("conv.bias"), stride=[2, 2]),
+        make_node(
+            "conv2d", input=Value(0), weight=Parameter("conv.weight"), bias=Parameter("conv.bias"), stride=[2, 2]
+        ),
         make_node("batch_norm", input=Value(1), running_mean=Parameter("bn.running_mean"), eps=0.001),
         make_node("cat", tensors=[Value(1), Value(2)], dim=1),
         make_node("gelu", self=Value(3), approximate="tanh"),

@@ -80,7 +80,10 @@ def test_overwritten_swapped_and_zeroed_stretches_are_refused(files, name):
         if how == 0:
             damaged[at : at + length] = rng.bytes(length)
         elif how == 1:
-            damaged[at : at + length], damaged[other : other + length] = data[other : other + length], data[at : at + length]
+            damaged[at : at + length], damaged[other : other + length] = (
+                data[other : other + length],
+                data[at : at + length],
+            )
         else:
             damaged[at : at + length] = bytes(length)
         if damaged == data:

@@ -40,8 +40,23 @@ CODERS = ("raw", "huffman", "rans")
 KINDS = (Integers, Floats, Affine, Table, Scatter, Sum, Concat, Reshape, Permute, Transform)
 # Zeros of both signs, subnormals, the largest, infinities, NaNs of both signs, quiet and signalling.
 HARD_FLOATS = np.array(
-    [0, 1 << 31, 1, 0x80000001, 0x7F7FFFFF, 0x3F800000, 0xBF800001, 0x7F800000, 0xFF800000]
-    + [0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFBFFFFF, 0x7FFFFFFF, 0x33800000],
+    [
+        0,
+        1 << 31,
+        1,
+        0x80000001,
+        0x7F7FFFFF,
+        0x3F800000,
+        0xBF800001,
+        0x7F800000,
+        0xFF800000,
+        0x7FC00000,
+        0xFFC00000,
+        0x7F800001,
+        0xFFBFFFFF,
+        0x7FFFFFFF,
+        0x33800000,
+    ],
     np.uint32,
 ).view(np.float32)
 HARD_HALVES = np.array(
@@ -300,7 +315,9 @@ def test_an_index_outside_its_table_is_refused(oracle):
 def test_a_scatter_whose_gaps_do_not_fit_is_refused(values, position, size, oracle):
     data, _ = write(Scatter(Floats(np.ones(values, np.float32)), position, size, False), "raw")
     refused_by_all(data, oracle)
-    data, _ = write(Scatter(Table(Floats(np.ones(1, np.float32)), integers([0] * values, 1)), position, size, False), "raw")
+    data, _ = write(
+        Scatter(Table(Floats(np.ones(1, np.float32)), integers([0] * values, 1)), position, size, False), "raw"
+    )
     refused_by_all(data, oracle)
 
 
@@ -457,5 +474,5 @@ def test_a_file_made_to_waste_time_is_refused():
     limit = 1 << 24
     assert not decode_bytes(few, limit).any()
     for attempt in (lambda: decode_bytes(many, limit), lambda: read(ByteReader(many), "x", Budget(limit))):
-        with pytest.raises(TersenetError, match="work|writes"):
+        with pytest.raises(TersenetError, match=r"work|writes"):
             attempt()

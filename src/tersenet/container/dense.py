@@ -15,7 +15,9 @@ from tersenet.storage.fast import decode_weights
 ARRAY_DTYPES = {"bfloat16": "float32"}
 
 
-def read_dense(path: str | os.PathLike[str], *, max_bytes: int | None = None, threads: int = 2) -> dict[str, np.ndarray]:
+def read_dense(
+    path: str | os.PathLike[str], *, max_bytes: int | None = None, threads: int = 2
+) -> dict[str, np.ndarray]:
     """Every tensor of a file by name, in file order, in the dtype that its graph declares; bfloat16 as float32.
 
     max_bytes   the most that the tensors may take; a file that declares more is refused before it is decoded.

@@ -161,7 +161,9 @@ def split(data: bytes, max_bytes: int) -> tuple[dict[int, memoryview], int, int]
     """
     if len(data) < PREFIX_BYTES or data[: len(MAGIC)] != MAGIC:
         what = "is cut" if MAGIC.startswith(data[: len(MAGIC)]) else "is damaged, or this is not a .terse file"
-        raise TersenetError(f"section header {what}: it must begin with {MAGIC!r} and hold {PREFIX_BYTES} bytes or more")
+        raise TersenetError(
+            f"section header {what}: it must begin with {MAGIC!r} and hold {PREFIX_BYTES} bytes or more"
+        )
     reader = ByteReader(data)
     reader.bytes(len(MAGIC))
     version, count = reader.u8(), reader.u8()
@@ -173,7 +175,9 @@ def split(data: bytes, max_bytes: int) -> tuple[dict[int, memoryview], int, int]
     ):
         raise TersenetError("section header is damaged: its checksum does not match")
     if version != VERSION:
-        raise TersenetError(f"the file has format version {version}; this build reads version {VERSION}")
+        raise TersenetError(
+            f"section header: the file has format version {version}; this build reads version {VERSION}"
+        )
     decoded_bytes = reader.u64()
     if decoded_bytes > max_bytes:
         raise TersenetError(
@@ -191,7 +195,9 @@ def split(data: bytes, max_bytes: int) -> tuple[dict[int, memoryview], int, int]
         if kind in sections:
             raise TersenetError(f"section {name} is there twice")
         if start + length > len(data):
-            raise TersenetError(f"section {name} is cut: {length} bytes from byte {start}, the file ends at {len(data)}")
+            raise TersenetError(
+                f"section {name} is cut: {length} bytes from byte {start}, the file ends at {len(data)}"
+            )
         section = view[start : start + length]
         if zlib.crc32(section) != checksum:
             raise TersenetError(f"section {name} is damaged: its checksum does not match")
@@ -239,7 +245,9 @@ def _pack_provenance(provenance: dict[str, Any]) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         raise TersenetError(f"provenance cannot be written as JSON: {error}") from error
     if len(text) > MAX_PROVENANCE_BYTES:
-        raise TersenetError(f"provenance takes {len(text):,} bytes as JSON; at most {MAX_PROVENANCE_BYTES:,} can be kept")
+        raise TersenetError(
+            f"provenance takes {len(text):,} bytes as JSON; at most {MAX_PROVENANCE_BYTES:,} can be kept"
+        )
     return zlib.compress(text, 9)
 
 

@@ -20,12 +20,14 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         try:
             _write_through(temporary, data)
-            os.replace(temporary, target)
+            os.replace(temporary, target)  # noqa: PTH105 - beside open, write and fsync, so that tests can fail each
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise TersenetError(f"{target}: cannot be written ({error.strerror}); what was there before is untouched") from error
+        raise TersenetError(
+            f"{target}: cannot be written ({error.strerror}); what was there before is untouched"
+        ) from error
     try:
         _sync_folder(target.parent)
     except OSError as error:

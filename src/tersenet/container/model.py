@@ -25,8 +25,7 @@ class Model:
     def __post_init__(self) -> None:
         if list(self.tensors) != list(self.graph.parameters):
             raise TersenetError(
-                f"the graph declares tensors {', '.join(self.graph.parameters)}; "
-                f"stored are {', '.join(self.tensors)}"
+                f"the graph declares tensors {', '.join(self.graph.parameters)}; stored are {', '.join(self.tensors)}"
             )
         for name, dtype in self.graph.parameters.items():
             wanted = "float" if "float" in dtype else "int"

@@ -8,7 +8,7 @@ grammar; the smaller wins. Estimates from histograms choose a few candidates, th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import log2, prod
 
@@ -23,14 +23,18 @@ GAP_BITS = range(2, 13)
 # How many of the best estimates are coded for real.
 FINALISTS = 4
 MAX_CODES = 65_536
+# Transposing a large matrix takes longer than decoding it, so there it must save this share of the bytes.
+TRANSPOSED_FROM = 1 << 20
+TRANSPOSED_SAVES = 1 / 64
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A layout: its estimated cost beyond the values' own, and how to build it."""
+    """A layout: its estimated cost beyond the values' own, how to build it, and a factor on its size when compared."""
 
     estimate_bits: float
     build: Callable[[], Storage]
+    handicap: float = 1.0
 
 
 def smallest_layout(position: np.ndarray, shape: tuple[int, ...], values: Storage, coder: str) -> Storage:
@@ -49,11 +53,12 @@ def smallest_layout(position: np.ndarray, shape: tuple[int, ...], values: Storag
             at, height, width = at[order], columns, rows
         moved = _lazily(values, order if transposed else None)
         back = _back(shape, transposed, height, width)
-        candidates.extend(_flat(at, height * width, moved, coder, back))
-        candidates.extend(_compact(at, height, width, moved, coder, back))
-    candidates.sort(key=lambda candidate: candidate.estimate_bits)
-    built = [candidate.build() for candidate in candidates[:FINALISTS]]
-    return min(built, key=lambda tree: size_bytes(tree, coder))
+        handicap = 1 + TRANSPOSED_SAVES if transposed and total >= TRANSPOSED_FROM else 1.0
+        found = (*_flat(at, height * width, moved, coder, back), *_compact(at, height, width, moved, coder, back))
+        candidates.extend(replace(one, handicap=handicap) for one in found)
+    candidates.sort(key=lambda candidate: candidate.estimate_bits * candidate.handicap)
+    finalists = [(candidate.build(), candidate.handicap) for candidate in candidates[:FINALISTS]]
+    return min(finalists, key=lambda finalist: size_bytes(finalist[0], coder) * finalist[1])[0]
 
 
 def _can_reorder(values: Storage) -> bool:

@@ -150,6 +150,41 @@ def minimum(translation: Translation, node: FxNode) -> Found:
     return translation.generic(node, "minimum")
 
 
+@rule("max.dim")
+def maximum_of_axis(translation: Translation, node: FxNode) -> Found:
+    """The values; where the indices are read too, there is no operation for it."""
+    if any(user.args[1] == 1 and user.users for user in node.users):
+        raise translation.refusal(node, str(node.target), "its indices are read; only its values can be had")
+    dim, keepdim = translation.get(node, "dim"), translation.get(node, "keepdim")
+    return [translation.emit("amax", self=_value(translation, node), dim=(dim,), keepdim=keepdim), None]
+
+
+@rule("glu.default")
+def gated(translation: Translation, node: FxNode) -> Found:
+    """One half times the sigmoid of the other."""
+    before, after = _shapes(node)
+    dim = _axis(node, translation.get(node, "dim"))
+    first = _slice(translation, node, dim, 0, after[dim], before[dim])
+    second = _slice(translation, node, dim, after[dim], before[dim], before[dim])
+    return translation.emit("mul", self=first, other=translation.emit("sigmoid", self=second))
+
+
+@rule("instance_norm.default")
+def instance_norm(translation: Translation, node: FxNode) -> Found:
+    """A group norm with one channel in each group."""
+    if translation.get(node, "running_mean") is not None:
+        raise translation.refusal(node, str(node.target), "it keeps running statistics; use BatchNorm, or none")
+    scale, shift = translation.get(node, "weight"), translation.get(node, "bias")
+    return translation.emit(
+        "group_norm",
+        input=_value(translation, node),
+        num_groups=int(_shapes(node)[0][1]),
+        weight=None if scale is None else translation.tensor(scale, node),
+        bias=None if shift is None else translation.tensor(shift, node),
+        eps=translation.get(node, "eps"),
+    )
+
+
 @rule("mean.default")
 def mean_of_all(translation: Translation, node: FxNode) -> Found:
     return translation.generic(node, "mean")

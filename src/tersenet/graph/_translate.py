@@ -119,7 +119,8 @@ class Translation:
             return  # arithmetic on sizes, assertions: shapes carry what matters
         name = _target(node)
         if name is None:
-            raise self.refusal(node, str(node.target))
+            why = "gradients are switched inside forward; use requires_grad_(False) on those parameters instead"
+            raise self.refusal(node, str(node.target), why if "set_grad" in str(node.target) else "")
         plain = _plain(name)
         in_place = plain != name
         if not node.users and not in_place:
@@ -333,7 +334,8 @@ def users_line(node: torch.fx.Node) -> str:
     places = []
     trace = str(node.meta.get("stack_trace") or "").strip().splitlines()
     for index, line in enumerate(trace):
-        if line.strip().startswith("File ") and "torch/" not in line.replace("\\", "/"):
+        path = line.strip().replace("\\", "/")
+        if path.startswith("File ") and "-packages/torch/" not in path and not path.startswith('File "torch/'):
             code = trace[index + 1].strip() if index + 1 < len(trace) else ""
             places.append(f"{line.strip()}: {code}")
     paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path and not path.startswith("_")]

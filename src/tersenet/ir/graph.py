@@ -122,7 +122,7 @@ class Graph:
             _check(given.dtype in DTYPES, f"input '{given.name}' has dtype {given.dtype}")
             _check(
                 len(given.shape) < MAX_DIMS and all(0 <= size < MAX_SIZE for size in given.shape),
-                f"input '{given.name}' has shape {given.shape[:MAX_DIMS]}; expected up to {MAX_DIMS - 1} sizes below 2**31",
+                f"input '{given.name}' has shape {given.shape[:MAX_DIMS]}; at most {MAX_DIMS - 1} sizes below 2**31",
             )
         values = len(self.inputs)
         for position, node in enumerate(self.nodes):
@@ -183,7 +183,7 @@ def _check(condition: bool, sentence: str) -> None:
 def _check_name(name: str) -> None:
     _check(
         0 < len(name) <= MAX_NAME and all(_NAME_PART.fullmatch(part) for part in name.split(".")),
-        f"'{name[:80]}' is not a dotted name of letters, digits, _, - and inner slashes of at most {MAX_NAME} characters",
+        f"'{name[:80]}' is not a dotted name of letters, digits, _, - and inner slashes, at most {MAX_NAME} long",
     )
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 def matches(layer: WeightedLayer, pattern: str, layers: list[WeightedLayer]) -> bool:
     """Whether a pattern names a layer: a glob over its name or its weight's, "op:" and a glob, "first", "last"."""
     if pattern in ("first", "last"):
-        return layer is layers[0 if pattern == "first" else -1]
+        return layer.weight == layers[0 if pattern == "first" else -1].weight
     if pattern.startswith("op:"):
         return fnmatchcase(layer.op, pattern[3:])
     return fnmatchcase(layer.name, pattern) or fnmatchcase(layer.weight, pattern)

@@ -132,10 +132,10 @@ def _sum(node: Sum) -> np.ndarray:
 def _concat(node: Concat) -> np.ndarray:
     out = np.empty(node.shape, dtype_of(node))
     start = 0
-    before = (slice(None),) * node.axis
+    along = np.moveaxis(out, node.axis, 0)
     for part in node.parts:
         stop = start + part.shape[node.axis]
-        out[before + (slice(start, stop),)] = decode(part)
+        along[start:stop] = np.moveaxis(decode(part), node.axis, 0)
         start = stop
     return out
 
@@ -143,8 +143,9 @@ def _concat(node: Concat) -> np.ndarray:
 @lru_cache(maxsize=MAX_TRANSFORM)
 def dct_basis(size: int) -> np.ndarray:
     """Entry (t, f) of the fixed inverse transform, float32 multiples of 2**-20."""
-    t, f = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
-    scale = np.where(f == 0, np.sqrt(1 / size), np.sqrt(2 / size))
+    t, f = np.arange(size)[:, None], np.arange(size)[None, :]
+    scale = np.full(size, np.sqrt(2 / size))
+    scale[0] = np.sqrt(1 / size)
     exact = scale * np.cos(np.pi * f * (2 * t + 1) / (2 * size))
     return (np.rint(exact * 2.0**20) * 2.0**-20).astype(np.float32)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tersenet import _core
+import tersenet._core as _core
 from tersenet.errors import TersenetError
 
+OUT_OF_MEMORY = "the tensors are within the limit, but this machine has no memory left for them"
 Buffer = bytes | bytearray | memoryview
 
 
@@ -19,6 +20,8 @@ def decode_bytes(data: Buffer, max_bytes: int) -> np.ndarray:
         array: np.ndarray = _core.decode_tensor(_as_array(data), _clamped(max_bytes))
     except ValueError as error:
         raise TersenetError(str(error)) from None
+    except MemoryError:
+        raise TersenetError(OUT_OF_MEMORY) from None
     return array
 
 
@@ -37,6 +40,8 @@ def decode_weights(
         )
     except ValueError as error:
         raise TersenetError(str(error)) from None
+    except MemoryError:
+        raise TersenetError(OUT_OF_MEMORY) from None
     return arrays
 
 

@@ -248,4 +248,3 @@ def _read_floats(
             raise TersenetError(f"{name}: byte plane {k} at byte {plane_start} is not a stream of {n} bytes")
         planes[:, k] = plane.stream.values
     return planes.view(dtype).reshape(-1).astype(dtype.newbyteorder("="), copy=False)
-
