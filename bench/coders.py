@@ -75,20 +75,27 @@ def contenders(stream: IntStream) -> dict[str, Contender]:
         out = np.zeros(n, np.uint8)
         encode = getattr(_core, coder + "_encode")
         found[coder] = n, lambda f=encode: f(values, alphabet), lambda d, f=decode: f(d, n, alphabet), len
-        found[coder + " warm"] = n, (
-            lambda f=encode: f(values, alphabet)
-        ), lambda d, f=decode, o=out: f(d, n, alphabet, o), len
+        found[coder + " warm"] = (
+            n,
+            (lambda f=encode: f(values, alphabet)),
+            lambda d, f=decode, o=out: f(d, n, alphabet, o),
+            len,
+        )
         api = get_coder(coder)
         found[coder + " API"] = (
-            n, lambda c=api: c.encode(stream),
-            lambda d, c=api: c.decode(d, name="x", alphabet=alphabet, n=n).values, len,
+            n,
+            lambda c=api: c.encode(stream),
+            lambda d, c=api: c.decode(d, name="x", alphabet=alphabet, n=n).values,
+            len,
         )
     for level in (1, 3, 19):
         count = min(n, ZSTD19_SYMBOLS) if level == 19 else n
         squeeze = zstandard.ZstdCompressor(level=level)
         found[f"zstd -{level}"] = (
-            count, lambda z=squeeze, c=count: z.compress(values[:c].tobytes()),
-            lambda d: np.frombuffer(zstandard.ZstdDecompressor().decompress(d), np.uint8), len,
+            count,
+            lambda z=squeeze, c=count: z.compress(values[:c].tobytes()),
+            lambda d: np.frombuffer(zstandard.ZstdDecompressor().decompress(d), np.uint8),
+            len,
         )
     count = min(n, CONSTRICTION_SYMBOLS)
     freq = np.bincount(values, minlength=alphabet)

@@ -103,18 +103,19 @@ def _lossless(name: str, tensor: Tensor, dtype: str, coder: str) -> Storage:
     best = _shaped(smallest_floats(values, coder), shape)
     zeros = 1 - np.count_nonzero(values) / max(values.size, 1)
     # A negative zero would come back positive, so such a tensor stays dense.
-    if dtype == "float32" and zeros >= MOSTLY_ZERO and not np.any(np.signbit(values[values == 0])):
-        if np.all(np.isfinite(values)):
-            sparse = Sparse.fit(tensor).lower(coder)
-            if size_bytes(sparse, coder) < size_bytes(best, coder):
-                return sparse
-    return best
+    exact = dtype == "float32" and np.all(np.isfinite(values)) and not np.any(np.signbit(values[values == 0]))
+    if not exact or zeros < MOSTLY_ZERO:
+        return best
+    sparse = Sparse.fit(tensor).lower(coder)
+    return min(best, sparse, key=lambda tree: size_bytes(tree, coder))
 
 
 def _integers(name: str, tensor: Tensor) -> Storage:
     values = tensor.to(torch.int64).numpy().reshape(-1)
     if values.size and values.min() < 0:
-        raise TersenetError(f"tensor '{name}' holds the negative integer {values.min()}; only 0 and above can be stored")
+        raise TersenetError(
+            f"tensor '{name}' holds the negative integer {values.min()}; only 0 and above can be stored"
+        )
     top = int(values.max()) if values.size else 0
     return Integers(IntStream(name=name, values=values, alphabet=max(top + 1, 2)))
 

@@ -94,8 +94,17 @@ def test_every_varint_that_is_read_is_spelled_as_the_writer_spells_it(data):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("u8", 256), ("u8", -1), ("u16", 2**16), ("u32", 2**32), ("u64", 2**64), ("varint", -1),
-     ("varint", 2**64), ("svarint", 2**63), ("svarint", -(2**63) - 1)],
+    [
+        ("u8", 256),
+        ("u8", -1),
+        ("u16", 2**16),
+        ("u32", 2**32),
+        ("u64", 2**64),
+        ("varint", -1),
+        ("varint", 2**64),
+        ("svarint", 2**63),
+        ("svarint", -(2**63) - 1),
+    ],
 )
 def test_a_number_that_does_not_fit_is_not_written(field, value):
     with pytest.raises(TersenetError, match=f"the number {value} came"):

@@ -98,7 +98,7 @@ def test_the_optimum_is_the_best_of_all_clusterings(values, k, data):
 def test_the_optimum_costs_what_the_kmeans1d_package_finds(name, k):
     values = hurtful()[name]
     scale = float(np.abs(values).max())
-    unit = (values.astype(np.float64) / scale)  # its sums are plain prefix sums: keep them in range
+    unit = values.astype(np.float64) / scale  # its sums are plain prefix sums: keep them in range
     theirs = cost(unit, kmeans1d.cluster(unit, k).centroids)
     centroids = optimum(values, k)
     ours = cost(unit, centroids.astype(np.float64) / scale)

@@ -9,17 +9,13 @@ from tersenet.measure.latency import compare_latency, latency_ms
 
 def test_calls_are_made_in_turns_after_a_warm_up_of_each():
     order = []
-    got = compare_latency(
-        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=3, warmup=2
-    )
+    got = compare_latency({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=3, warmup=2)
     assert "".join(order) == "aabb" + "ababab"
     assert list(got) == ["a", "b"] and got["a"].repeats == 3
 
 
 def test_median_minimum_and_spread_are_those_of_the_times(monkeypatch):
-    ticks = iter(
-        [0, 4_000_000, 10_000_000, 11_000_000, 20_000_000, 22_000_000, 30_000_000, 33_000_000, 40, 10_000_040]
-    )
+    ticks = iter([0, 4_000_000, 10_000_000, 11_000_000, 20_000_000, 22_000_000, 30_000_000, 33_000_000, 40, 10_000_040])
     monkeypatch.setattr(latency.time, "perf_counter_ns", lambda: next(ticks))
     got = latency_ms(lambda: None, repeats=5, warmup=0)
     assert (got.median_ms, got.min_ms) == (pytest.approx(3), pytest.approx(1))

@@ -145,9 +145,7 @@ conv4_2 2M 3700 45 27 14; conv4_3 2M 3700 34 34 15; conv5_1 2M 925 32 35 12; con
 conv5_3 2M 925 19 36 11; fc6 103M 206 38 4 1; fc7 17M 34 42 4 2; fc8 4M 8 100 23 9"""
 
 
-@pytest.mark.parametrize(
-    "table, weights, flops", [(ALEXNET, 11, 30), (VGG16, 7.5, 21)], ids=["alexnet", "vgg16"]
-)
+@pytest.mark.parametrize("table, weights, flops", [(ALEXNET, 11, 30), (VGG16, 7.5, 21)], ids=["alexnet", "vgg16"])
 def test_the_tables_of_han_2015_come_back_within_a_point(table, weights, flops):
     rows = [row.split() for row in table.replace("\n", "").split(";")]
     layers = []
@@ -162,12 +160,8 @@ def test_the_tables_of_han_2015_come_back_within_a_point(table, weights, flops):
                 macs_dense=int(mflop) * 500_000,
             )
         )
-    got = Operations(layers=tuple(layers)).with_activation_density(
-        {row[0]: float(row[3]) / 100 for row in rows}
-    )
+    got = Operations(layers=tuple(layers)).with_activation_density({row[0]: float(row[3]) / 100 for row in rows})
     for layer, row in zip(got, rows, strict=True):
-        assert 100 * layer.flops_effective / layer.flops_dense == pytest.approx(float(row[5]), abs=1), (
-            layer.name
-        )
+        assert 100 * layer.flops_effective / layer.flops_dense == pytest.approx(float(row[5]), abs=1), layer.name
     assert 100 * got.nonzeros / got.weights == pytest.approx(weights, abs=1)
     assert 100 * got.flops_effective / got.flops_dense == pytest.approx(flops, abs=1)

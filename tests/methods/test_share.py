@@ -17,7 +17,9 @@ from tersenet.methods.share import share_weights
 @pytest.fixture()
 def net():
     torch.manual_seed(0)
-    return capture(nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.BatchNorm1d(30), nn.Linear(30, 4)), torch.zeros(2, 20))
+    return capture(
+        nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.BatchNorm1d(30), nn.Linear(30, 4)), torch.zeros(2, 20)
+    )
 
 
 @pytest.mark.parametrize("init", ["forgy", "density", "linear", "optimum"])

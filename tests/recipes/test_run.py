@@ -51,7 +51,9 @@ def data():
 
 def _network():
     torch.manual_seed(0)
-    return capture(nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3)), torch.zeros(2, 12))
+    return capture(
+        nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3)), torch.zeros(2, 12)
+    )
 
 
 def _task(data, run_dir, **changes):
@@ -114,15 +116,21 @@ def test_a_promise_that_pruning_breaks_is_kept_by_the_stage_before(data, tmp_pat
     harsh = Recipe.model_validate(
         {"name": "harsh", "steps": [RECIPE.steps[0], {"id": "prune", "keep": 0.01, "iterations": 4}]}
     )
-    trained, record = run(_network(), _task(data, tmp_path / "train", recipe=harsh.model_copy(update={"steps": harsh.steps[:1]})))
+    trained, record = run(
+        _network(), _task(data, tmp_path / "train", recipe=harsh.model_copy(update={"steps": harsh.steps[:1]}))
+    )
     start = artifact.from_contents(decode(trained))
-    _, record = run(start, _task(data, tmp_path / "kept", recipe=harsh.model_copy(update={"steps": harsh.steps[1:]}), max_drop=5.0))
+    _, record = run(
+        start, _task(data, tmp_path / "kept", recipe=harsh.model_copy(update={"steps": harsh.steps[1:]}), max_drop=5.0)
+    )
     assert record.stages[-1]["rejected"]
     assert record.final["drop_points"] <= 5.0
 
 
 def test_sharing_takes_more_bits_until_the_promise_is_kept_or_says_that_none_does(data, tmp_path):
-    trained, _ = run(_network(), _task(data, tmp_path / "t", recipe=RECIPE.model_copy(update={"steps": RECIPE.steps[:1]})))
+    trained, _ = run(
+        _network(), _task(data, tmp_path / "t", recipe=RECIPE.model_copy(update={"steps": RECIPE.steps[:1]}))
+    )
     start = artifact.from_contents(decode(trained))
     share = Recipe.model_validate({"name": "share", "steps": [{"id": "store", "bits": 1, "init": "linear"}]})
     _, record = run(start, _task(data, tmp_path / "more", recipe=share, max_drop=1.0))
@@ -139,7 +147,7 @@ def test_bad_input_is_refused_before_any_work(data, tmp_path):
         broken.layer("0").weight[0, 0] = float("nan")
     with pytest.raises(TersenetError, match=r"tensor '0.weight' holds 1 NaN"):
         run(broken, _task(data, tmp_path / "a"))
-    with pytest.raises(TersenetError, match="no training data"):
+    with pytest.raises(TersenetError, match="needs training data"):
         run(_network(), _task(data, tmp_path / "b", train=None))
     with pytest.raises(TersenetError, match="no validation data"):
         run(_network(), _task(data, tmp_path / "c", validate=None, max_drop=1.0))
@@ -159,3 +167,17 @@ def test_the_record_is_json_that_names_every_stage(data, tmp_path):
     for stage in record["stages"]:
         assert (tmp_path / stage["file"]).stat().st_size == stage["raw_bytes"]
     assert not list(tmp_path.glob("*.ckpt*"))
+
+
+def test_batchnorm_statistics_are_those_of_the_changed_network(data, tmp_path):
+    recipe = Recipe.model_validate(
+        {"name": "bn", "steps": [{"id": "prune", "keep": 0.3}, {"id": "batchnorm", "examples": 96, "batch_size": 96}]}
+    )
+    contents, _ = run(_network(), _task(data, tmp_path, recipe=recipe))
+    network = artifact.from_contents(decode(contents))
+    hidden = data["train"].x @ network.dense("0.weight").T + network.dense("0.bias")
+    assert torch.allclose(network.dense("1.running_mean"), hidden.mean(0), atol=1e-5)
+    assert torch.allclose(network.dense("1.running_var"), hidden.var(0), rtol=1e-4)
+    plain = capture(nn.Linear(12, 3), torch.zeros(2, 12))
+    _, record = run(plain, _task(data, tmp_path / "none", recipe=recipe))
+    assert "no BatchNorm" in record.stages[1]["notes"][0]

@@ -33,9 +33,7 @@ def scattered(values: Storage) -> Storage:
 def model(weight: Storage) -> Model:
     graph = Graph(
         inputs=(Input("x", "float32", (COLUMNS,)),),
-        nodes=(
-            make_node("linear", input=Value(0), weight=Parameter("fc.weight"), bias=Parameter("fc.bias")),
-        ),
+        nodes=(make_node("linear", input=Value(0), weight=Parameter("fc.weight"), bias=Parameter("fc.bias")),),
         outputs=(Value(1),),
         output_names=("y",),
         parameters={"fc.weight": "float32", "fc.bias": "float32"},

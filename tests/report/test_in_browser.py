@@ -77,9 +77,7 @@ def test_it_is_drawn_in_its_colours_and_fits_the_window(
 ) -> None:
     page, picture = tmp_path / "report.html", tmp_path / "picture.png"
     write(run_dir, page)
-    opened(
-        browser, page, tmp_path / "profile", scheme, f"--window-size={width},1600", f"--screenshot={picture}"
-    )
+    opened(browser, page, tmp_path / "profile", scheme, f"--window-size={width},1600", f"--screenshot={picture}")
     pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
     assert pixels.shape == (1600, width, 3)
     assert (pixels[0, 0].mean() < 60) == dark

@@ -96,9 +96,7 @@ def test_the_four_numbers_come_first_and_are_the_records(run_dir: Path) -> None:
     assert html.index('class="tiles"') < html.index("<h2")
     assert f"1.97 kB → {length} B" in tiles and f"{1968 / length:.1f}× smaller" in tiles
     assert f"1,968 → {length} bytes" in tiles
-    assert (
-        "93.42 % → 93.01 %" in tiles and "0.41 points lost" in tiles and "test set, 5,678 examples" in tiles
-    )
+    assert "93.42 % → 93.01 %" in tiles and "0.41 points lost" in tiles and "test set, 5,678 examples" in tiles
     assert "48.0 k → 6.00 k" in tiles and "8.0× fewer" in tiles and "48,000 → 6,000" in tiles
     assert "Latency not measured" in tiles
 
@@ -155,10 +153,7 @@ def test_a_ledger_that_does_not_add_up_is_called_out(run_dir: Path, edit: Edit) 
 
 def test_the_layer_table_has_the_papers_columns(run_dir: Path) -> None:
     head, weight, bias, total = rows_of(drawn(run_dir), "layers")
-    assert (
-        head[1:4] == ["Weights", "Weights kept", "Weight bits"]
-        and len(head) == len(weight) == len(total) == 13
-    )
+    assert head[1:4] == ["Weights", "Weights kept", "Weight bits"] and len(head) == len(weight) == len(total) == 13
     assert weight == [
         "fc.weight sparse(codebook)", "480", "12.50 %", "2", "1.75", "8", "5.50",
         "6.4×", "21.1×", "25.6×", "7.7×", "6.0×", "75",
@@ -203,9 +198,7 @@ def test_recipe_and_notes_are_there_as_text(run_dir: Path) -> None:
     assert "1 min 15 s" in text and "3.2 s" in text
 
 
-HOSTILE = (
-    "</style></title><script>alert(1)</script><img src=\"http://x.test/a\" onerror='alert(2)'>&amp;\u202e"
-)
+HOSTILE = "</style></title><script>alert(1)</script><img src=\"http://x.test/a\" onerror='alert(2)'>&amp;\u202e"
 
 
 def test_hostile_names_are_text_everywhere(run_dir: Path, edit: Edit) -> None:
@@ -238,9 +231,7 @@ def test_nothing_is_loaded_from_anywhere(run_dir: Path) -> None:
     html = drawn(run_dir)
     parsed = Page(html)
     loaders = [
-        (tag, name, value)
-        for tag, name, value in parsed.attributes
-        if name in ("src", "href", "srcset", "data")
+        (tag, name, value) for tag, name, value in parsed.attributes if name in ("src", "href", "srcset", "data")
     ]
     assert loaders and all(value.startswith(("#", "data:")) for _, _, value in loaders)
     assert "://" not in html and "url(" not in html and "@import" not in html
@@ -254,20 +245,14 @@ def test_the_page_is_well_formed_and_its_ids_and_headings_are_in_order(run_dir: 
     targets = [value[1:] for _, name, value in parsed.attributes if name == "href" and value.startswith("#")]
     assert targets and set(targets) <= set(ids)
     assert parsed.tags.count("h1") == 1 and ("html", "lang", "en") in parsed.attributes
-    charts = [
-        tag for tag, name, value in parsed.attributes if tag == "svg" and (name, value) == ("role", "img")
-    ]
+    charts = [tag for tag, name, value in parsed.attributes if tag == "svg" and (name, value) == ("role", "img")]
     labels = [value for tag, name, value in parsed.attributes if tag == "svg" and name == "aria-label"]
     assert charts and len(labels) == len(charts) and all(labels)
 
 
 def test_an_unfinished_run_says_so_and_shows_what_is_there(run_dir: Path, edit: Edit) -> None:
     (run_dir / "result.terse").unlink()
-    edit(
-        lambda record: record.update(
-            final={"original": record["final"]["original"]}, stages=record["stages"][:1]
-        )
-    )
+    edit(lambda record: record.update(final={"original": record["final"]["original"]}, stages=record["stages"][:1]))
     text = Page(drawn(run_dir)).text
     assert "Unfinished." in text and "After prune 1/1" in text and "60 of 480 kept" in text
     assert "if the run ended here" in text and "405 bytes" in text

@@ -38,7 +38,4 @@ def test_times_are_in_the_unit_that_fits(value: float, said: str) -> None:
 
 
 def test_escape_leaves_no_markup_and_no_change_of_direction() -> None:
-    assert (
-        text.escape("<a b='c' d=\"e\">&\u202e\x00")
-        == "&lt;a b=&#x27;c&#x27; d=&quot;e&quot;&gt;&amp;\\u202e\\u0000"
-    )
+    assert text.escape("<a b='c' d=\"e\">&\u202e\x00") == "&lt;a b=&#x27;c&#x27; d=&quot;e&quot;&gt;&amp;\\u202e\\u0000"

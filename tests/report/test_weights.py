@@ -34,9 +34,7 @@ def test_counts_are_of_the_kept_weights_before_sharing_and_rules_are_the_centroi
 def test_the_first_stage_is_drawn_beside_a_later_pruning(run_dir: Path, edit: Edit) -> None:
     (run_dir / "stage-0.1.0.terse").write_bytes((run_dir / "stage-0.0.0.terse").read_bytes())
     edit(
-        lambda record: record["stages"].insert(
-            1, record["stages"][0] | {"file": "stage-0.1.0.terse", "label": "again"}
-        )
+        lambda record: record["stages"].insert(1, record["stages"][0] | {"file": "stage-0.1.0.terse", "label": "again"})
     )
     (layer,) = read_weights(read_record(run_dir)).layers
     assert layer.before is not None and layer.before.tolist() == layer.counts.tolist()

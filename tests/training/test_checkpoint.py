@@ -64,9 +64,7 @@ def test_every_damage_of_the_newest_falls_back_to_the_one_before(tmp_path):
         older(path).write_bytes(old)
         assert number(path) == 1
         write(path, 4)
-        assert number(path) == 4 and older(path).read_bytes() == old, (
-            "a damaged one never replaces a whole one"
-        )
+        assert number(path) == 4 and older(path).read_bytes() == old, "a damaged one never replaces a whole one"
 
 
 def test_two_damaged_ones_are_refused_by_name(tmp_path):

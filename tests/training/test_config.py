@@ -41,7 +41,6 @@ def test_every_field_says_what_it_is_or_names_its_choices():
 
 def test_a_config_is_made_without_importing_torch():
     code = (
-        "import sys; from tersenet.training import TrainConfig; TrainConfig(epochs=1); "
-        "sys.exit('torch' in sys.modules)"
+        "import sys; from tersenet.training import TrainConfig; TrainConfig(epochs=1); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

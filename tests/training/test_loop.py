@@ -29,9 +29,7 @@ CONFIGS = {
     "adam": HARD.model_copy(update={"optimiser": "adam", "nesterov": False, "schedule": "linear"}),
     "adamw": HARD.model_copy(update={"optimiser": "adamw", "nesterov": False, "augment": "shift"}),
     "bfloat16": HARD.model_copy(update={"precision": "bfloat16"}),
-    "rmsprop": HARD.model_copy(
-        update={"optimiser": "rmsprop", "nesterov": False, "schedule": "step", "lr": 1e-3}
-    ),
+    "rmsprop": HARD.model_copy(update={"optimiser": "rmsprop", "nesterov": False, "schedule": "step", "lr": 1e-3}),
 }
 STEPS = 3 * 3  # 20 examples by 8 are three steps an epoch
 
@@ -78,9 +76,7 @@ def test_a_run_cut_at_any_step_ends_in_the_bytes_of_one_that_was_not(run, state_
 
 
 @pytest.mark.parametrize("stage", ["validate", "epoch"])
-def test_a_run_cut_while_it_validates_or_between_epochs_ends_in_the_same_bytes(
-    run, state_bytes, tmp_path, stage
-):
+def test_a_run_cut_while_it_validates_or_between_epochs_ends_in_the_same_bytes(run, state_bytes, tmp_path, stage):
     whole, history = run(HARD)
     for n in (1, 2, 3):
         path = tmp_path / f"{n}.ckpt"
@@ -136,9 +132,7 @@ def test_a_loader_of_the_user_resumes_in_the_same_order(run, pictures, state_byt
         assert state_bytes(run(config, train=loader(), checkpoint=path)[0]) == state_bytes(whole)
 
 
-def test_a_network_that_stores_its_weights_in_forms_resumes_in_the_same_bytes(
-    pictures, state_bytes, tmp_path
-):
+def test_a_network_that_stores_its_weights_in_forms_resumes_in_the_same_bytes(pictures, state_bytes, tmp_path):
     def trained(path=None, on_event=None):
         torch.manual_seed(0)
         plain = nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.ReLU(), nn.Linear(20, 3))
@@ -258,9 +252,7 @@ def test_training_learns_and_its_history_says_so(pictures):
     assert history.epochs[0].lr > history.last.lr > 0
 
 
-def test_keep_best_ends_with_the_state_of_the_best_epoch_on_the_validation_split(
-    run, pictures, small_net, state_bytes
-):
+def test_keep_best_ends_with_the_state_of_the_best_epoch_on_the_validation_split(run, pictures, small_net, state_bytes):
     """Rates that grow worse: the best epoch is not the last one."""
     config = TrainConfig(epochs=5, batch_size=8, lr=0.3, schedule="constant")
     best, history = run(config.model_copy(update={"keep_best": True}))
@@ -316,9 +308,7 @@ def test_events_count_up_and_estimate_the_time_left(run):
     seen = []
     run(HARD, on_event=seen.append)
     train = [event for event in seen if event["stage"] == "train"]
-    assert [(event["epoch"], event["step"]) for event in train] == [
-        (e, s) for e in (1, 2, 3) for s in (1, 2, 3)
-    ]
+    assert [(event["epoch"], event["step"]) for event in train] == [(e, s) for e in (1, 2, 3) for s in (1, 2, 3)]
     assert all(event["steps"] == 3 and event["epochs"] == 3 for event in train)
     assert train[0]["seconds_left"] > 0 and train[-1]["seconds_left"] == 0
     assert len([event for event in seen if event["stage"] == "epoch"]) == 3

@@ -74,14 +74,10 @@ def test_losses_are_those_of_their_names():
     outputs, target = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
     smooth = TrainConfig(epochs=1, label_smoothing=0.1)
     squared = TrainConfig(epochs=1, loss="mse")
-    assert torch.equal(
-        batch_loss(smooth, outputs, target), F.cross_entropy(outputs, target, label_smoothing=0.1)
-    )
+    assert torch.equal(batch_loss(smooth, outputs, target), F.cross_entropy(outputs, target, label_smoothing=0.1))
     one_hot = torch.eye(4)[target]
     assert torch.equal(batch_loss(squared, outputs, target), F.mse_loss(outputs, one_hot))
-    assert torch.equal(
-        batch_loss(squared, outputs[:, :1], one_hot[:, 0]), F.mse_loss(outputs[:, 0], one_hot[:, 0])
-    )
+    assert torch.equal(batch_loss(squared, outputs[:, :1], one_hot[:, 0]), F.mse_loss(outputs[:, 0], one_hot[:, 0]))
     with pytest.raises(TersenetError, match=r"the network gives \(5, 4\) and the targets are \(5, 3\)"):
         batch_loss(squared, outputs, torch.zeros(5, 3))
 

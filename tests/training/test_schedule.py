@@ -26,9 +26,7 @@ def test_halfway_cosine_and_linear_are_halfway_and_step_drops_at_its_epochs():
     step = config(schedule="step", step_epochs=3)
     before, after = learning_rate(step, 2.999), learning_rate(step, 3.0)
     assert (before, after) == (pytest.approx(0.1), pytest.approx(0.01))
-    assert learning_rate(step, sum([0.1] * 30)) == pytest.approx(0.01), (
-        "thirty tenths of an epoch are three epochs"
-    )
+    assert learning_rate(step, sum([0.1] * 30)) == pytest.approx(0.01), "thirty tenths of an epoch are three epochs"
 
 
 def test_the_warm_up_rises_and_its_first_step_is_not_lost():

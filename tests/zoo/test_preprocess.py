@@ -48,9 +48,7 @@ def test_resize_of_floats_keeps_a_constant_and_does_not_round():
     assert not torch.equal(resize(ramp, 3), resize(ramp, 3).round())
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"channels": "GBR"}, {"crop": 0}, {"resize": -1}, {"std": (1.0, 0.0, 1.0)}], ids=str
-)
+@pytest.mark.parametrize("wrong", [{"channels": "GBR"}, {"crop": 0}, {"resize": -1}, {"std": (1.0, 0.0, 1.0)}], ids=str)
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(TersenetError, match="preprocess"):
         Preprocess(**wrong)

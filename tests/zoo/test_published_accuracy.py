@@ -105,9 +105,7 @@ def test_a_published_imagenet_net_is_right_as_often_as_published(name, weights, 
 
 
 def test_the_small_llama_predicts_stories_as_well_as_measured(data_dir):
-    model = load_weights(
-        network("stories260k"), data_dir / "models/stories260k/stories260K.safetensors"
-    ).eval()
+    model = load_weights(network("stories260k"), data_dir / "models/stories260k/stories260K.safetensors").eval()
     data = load("stories", data_dir=data_dir)
 
     def nats(split):

@@ -2,6 +2,7 @@
 
 from tersenet.calibration.batchnorm import recalibrate_batchnorm
 from tersenet.calibration.collect import collect
+from tersenet.calibration.sample import sample_batches
 from tersenet.calibration.statistics import LayerStatistics
 
-__all__ = ["LayerStatistics", "collect", "recalibrate_batchnorm"]
+__all__ = ["LayerStatistics", "collect", "recalibrate_batchnorm", "sample_batches"]

@@ -178,9 +178,7 @@ def _checked(
 def _checked_centroids(centroids: npt.ArrayLike) -> np.ndarray:
     table = np.ascontiguousarray(centroids, dtype=np.float32)
     if table.ndim != 1 or table.size == 0 or not np.isfinite(table).all():
-        raise UnusableValues(
-            f"centroids of shape {table.shape} came; a list of one or more finite numbers is expected"
-        )
+        raise UnusableValues(f"centroids of shape {table.shape} came; a list of one or more finite numbers is expected")
     return table
 
 

@@ -127,9 +127,7 @@ def _compact(
         yield _Candidate(bits + row_bits + column_bits + 96, partial(build, place))
 
 
-def _placements(
-    at: np.ndarray, size: int, coder: str
-) -> Iterator[tuple[float, Callable[[Storage], Storage]]]:
+def _placements(at: np.ndarray, size: int, coder: str) -> Iterator[tuple[float, Callable[[Storage], Storage]]]:
     """Ways to put blocks at the ascending places `at` of `size`: estimated bits, and the scatter."""
     if size <= 16 * len(at) + 64:
         mask = np.zeros(size, np.uint8)

@@ -54,9 +54,7 @@ class Codebook(Form):
         self.register_buffer("index", index.to(torch.uint8 if len(centroids) <= 256 else torch.int32))
 
     @classmethod
-    def fit(
-        cls, weight: Tensor, *, k: int, init: str = "linear", table: str = "float32", seed: int = 0
-    ) -> Codebook:
+    def fit(cls, weight: Tensor, *, k: int, init: str = "linear", table: str = "float32", seed: int = 0) -> Codebook:
         """k-means of the weights from one of the paper's three starts, or the exact optimum.
 
         init   "forgy", "density", "linear" (section 3.2) or "optimum"
@@ -97,11 +95,7 @@ class Codebook(Form):
     @classmethod
     def lift(cls, storage: Storage) -> Codebook | None:
         table = storage.source if isinstance(storage, Reshape) else storage
-        if not (
-            isinstance(table, Table)
-            and isinstance(table.entries, Floats)
-            and isinstance(table.index, Integers)
-        ):
+        if not (isinstance(table, Table) and isinstance(table.entries, Floats) and isinstance(table.index, Integers)):
             return None
         values = table.entries.values
         index = table.index.stream.values.astype(np.int64)

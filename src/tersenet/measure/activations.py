@@ -37,10 +37,7 @@ class _Peak(Follow):  # type: ignore[no-untyped-call]
 
     def seen(self, packet: Any, args: tuple[Any, ...], result: Any) -> None:
         # By memory: views and what is computed in place take none of their own.
-        held = {
-            t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
-            for t in self._activations(args, result)
-        }
+        held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in self._activations(args, result)}
         total = sum(held.values())
         if total > self.size_bytes:
             weight = next((tensor for tensor in tensors(args) if not self.live(tensor)), None)

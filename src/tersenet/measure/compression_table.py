@@ -184,9 +184,7 @@ def _row(name: str, form: str, tree: Storage, sizes: dict[str, int]) -> Compress
         "all": 8 * sum(sizes.values()),
     }
     codes_coded = on_disk["all"] - on_disk["position"] - on_disk["tables"] - 8 * sizes.get("structure", 0)
-    gaps_only = len(streams) == 1 and not any(
-        node.bitmask for node in walk(tree) if isinstance(node, Scatter)
-    )
+    gaps_only = len(streams) == 1 and not any(node.bitmask for node in walk(tree) if isinstance(node, Scatter))
     return CompressionRow(
         name=name,
         form=form,
@@ -229,9 +227,7 @@ def _total(rows: Iterable[CompressionRow]) -> CompressionRow:
 
     def mean(name: str, over: tuple[CompressionRow, ...]) -> float:
         """Over stored weights."""
-        return float(
-            sum(getattr(row, name) * row.stored for row in over) / max(sum(row.stored for row in over), 1)
-        )
+        return float(sum(getattr(row, name) * row.stored for row in over) / max(sum(row.stored for row in over), 1))
 
     placed = tuple(row for row in rows if row.index_symbols)
     counts = ("weights", "nonzeros", "stored", "index_symbols", "table_bits", "pruned_bits", "shared_bits")

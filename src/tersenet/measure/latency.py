@@ -34,9 +34,7 @@ def compare_latency(
 ) -> dict[str, Latency]:
     """Time several calls in turns, so that what disturbs the machine disturbs them alike."""
     if repeats < 1 or warmup < 0:
-        raise TersenetError(
-            f"{repeats} repeats after {warmup} calls of warm-up; take 1 or more after 0 or more"
-        )
+        raise TersenetError(f"{repeats} repeats after {warmup} calls of warm-up; take 1 or more after 0 or more")
     for fn in calls.values():
         for _ in range(warmup):
             fn()

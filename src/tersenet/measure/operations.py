@@ -102,14 +102,11 @@ class Operations:
         unknown = sorted(set(density) - {layer.name for layer in self.layers})
         if unknown:
             raise TersenetError(
-                f"no layer is called {', '.join(unknown)}; "
-                f"there are {', '.join(layer.name for layer in self.layers)}"
+                f"no layer is called {', '.join(unknown)}; there are {', '.join(layer.name for layer in self.layers)}"
             )
         before = [1.0, *(density.get(layer.name, 1.0) for layer in self.layers)]
         return Operations(
-            layers=tuple(
-                replace(layer, input_density=d) for layer, d in zip(self.layers, before, strict=False)
-            )
+            layers=tuple(replace(layer, input_density=d) for layer, d in zip(self.layers, before, strict=False))
         )
 
 
@@ -135,9 +132,7 @@ def count_operations(
     batch = len(inputs[0])
     layers = tuple(replace(layer, macs_dense=layer.macs_dense // batch) for layer in counter.layers.values())
     operations = Operations(layers=layers)
-    return (
-        operations if activation_density is None else operations.with_activation_density(activation_density)
-    )
+    return operations if activation_density is None else operations.with_activation_density(activation_density)
 
 
 class _Counter(Follow):  # type: ignore[no-untyped-call]
@@ -174,9 +169,7 @@ class _Counter(Follow):  # type: ignore[no-untyped-call]
         return name
 
 
-def _product(
-    packet: Any, args: tuple[Any, ...], result: Any
-) -> tuple[int, list[Tensor], Tensor | None] | None:
+def _product(packet: Any, args: tuple[Any, ...], result: Any) -> tuple[int, list[Tensor], Tensor | None] | None:
     """Multiply-adds, operands and bias of a call, or None if it is no product."""
     if packet is aten.convolution:
         x, weight, bias, transposed = args[0], args[1], args[2], args[6]

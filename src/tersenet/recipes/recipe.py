@@ -30,11 +30,7 @@ class Recipe(BaseModel):
     @property
     def trains(self) -> bool:
         """Whether any step needs training data."""
-        return any(
-            config is not None and config.epochs > 0
-            for step in self.steps
-            for config in [step.train_config(stage) for stage in range(step.stages)]
-        )
+        return any(step.needs_data for step in self.steps)
 
     def compact(self) -> dict[str, Any]:
         """The recipe without defaults and prose, as a file carries it."""

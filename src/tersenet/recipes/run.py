@@ -98,7 +98,9 @@ def run(network: Network, task: Task, on_event: Event | None = None) -> tuple[by
 
 def _check_task(network: Network, task: Task) -> None:
     if task.recipe.trains and task.train is None:
-        raise TersenetError(f"recipe {task.recipe.name} trains, but no training data was given; pass data, or use share-code")
+        raise TersenetError(
+            f"recipe {task.recipe.name} needs training data, and none was given; pass data, or use share-code"
+        )
     if task.max_drop is not None and task.validate is None:
         raise TersenetError("a largest drop was given but no validation data to measure it on")
     for name in network.graph.parameters:
@@ -149,14 +151,16 @@ class _Runner:
         if self.position < len(self.record.stages):
             entry = self.record.stages[self.position]
             if entry["key"] != key:
-                raise TersenetError(f"{self.task.run_dir}/run.json has stage {entry['key']} where {key} belongs; delete it")
+                raise TersenetError(
+                    f"{self.task.run_dir}/run.json has stage {entry['key']} where {key} belongs; delete it"
+                )
             self.position += 1
             return entry
         started = time.time()
         label = step.label(stage) + (f" (attempt {attempt + 1})" if attempt else "")
         self.on_event({"kind": "stage", "label": label, "number": number, "steps": len(self.task.recipe.steps)})
         network = self._network()
-        notes = step.apply(network, stage, self.task.seed)
+        notes = step.apply(network, stage, self.task.seed, self.task.train)
         history = self._train(network, step.train_config(stage), key, label)
         provisional = artifact.to_bytes(network, "raw")
         entry = {
@@ -236,7 +240,9 @@ class _Runner:
             try:
                 record = RunRecord(**json.loads(read_file(path)))
             except (ValueError, TypeError) as error:
-                raise TersenetError(f"{path}: not a run record ({error}); delete the folder or choose another") from error
+                raise TersenetError(
+                    f"{path}: not a run record ({error}); delete the folder or choose another"
+                ) from error
             if record.fingerprint != fingerprint:
                 raise TersenetError(
                     f"{self.task.run_dir} belongs to another run (recipe, seed, weights or data differ); "

@@ -7,15 +7,16 @@ over names, "op:" and a glob over operations ("op:conv*"), "first" and "last".
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tersenet.calibration import recalibrate_batchnorm, sample_batches
 from tersenet.graph import Network
 from tersenet.methods.prune import above_threshold, attach_pruned, global_keep, keep_largest
-from tersenet.methods.select import select_layers, setting
 from tersenet.methods.round import round_others
+from tersenet.methods.select import select_layers, setting
 from tersenet.methods.share import share_weights, store_dense
 from tersenet.training import TrainConfig
 
@@ -40,12 +41,21 @@ class Step(BaseModel):
     def label(self, stage: int) -> str:
         return self.id  # type: ignore[attr-defined]
 
-    def apply(self, network: Network, stage: int, seed: int) -> list[str]:
-        """Change the network in place; returns what a user should know, as sentences."""
+    def apply(self, network: Network, stage: int, seed: int, train: Any) -> list[str]:
+        """Change the network in place; returns what a user should know, as sentences.
+
+        train   the training data, or None where none was given
+        """
         return []
 
     def train_config(self, stage: int) -> TrainConfig | None:
         return self.train
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the step cannot do without training data."""
+        configs = [self.train_config(stage) for stage in range(self.stages)]
+        return any(config is not None and config.epochs > 0 for config in configs)
 
     def gentler(self) -> Step | None:
         """The same step with less loss to expect, or None: what is tried when a goal was missed."""
@@ -89,7 +99,7 @@ class Prune(Step):
     def label(self, stage: int) -> str:
         return f"prune {stage + 1}/{self.iterations}" if self.iterations > 1 else "prune"
 
-    def apply(self, network: Network, stage: int, seed: int) -> list[str]:
+    def apply(self, network: Network, stage: int, seed: int, train: Any) -> list[str]:
         layers = select_layers(network, self.where)
         root = (stage + 1) / self.iterations
         weights = {layer.weight: network.dense(layer.weight) for layer in layers}
@@ -128,7 +138,7 @@ class Store(Step):
     def label(self, stage: int) -> str:
         return "share" if self.form == "codebook" else f"store {self.dtype}"
 
-    def apply(self, network: Network, stage: int, seed: int) -> list[str]:
+    def apply(self, network: Network, stage: int, seed: int, train: Any) -> list[str]:
         notes = []
         layers = select_layers(network, self.where)
         for layer in layers:
@@ -138,7 +148,9 @@ class Store(Step):
             k = 2 ** setting(self.bits, layer, network, "bits")
             made = share_weights(network, layer.weight, k=k, init=self.init, table=self.dtype, seed=seed)
             if made < k:
-                notes.append(f"{layer.weight}: {made} distinct weights are left, so the codebook has {made} values, not {k}")
+                notes.append(
+                    f"{layer.weight}: {made} distinct weights are left, so the codebook has {made} values, not {k}"
+                )
         return notes
 
     def gentler(self) -> Store | None:
@@ -155,9 +167,25 @@ class Round(Step):
 
     id: Literal["round"] = "round"
 
-    def apply(self, network: Network, stage: int, seed: int) -> list[str]:
+    def apply(self, network: Network, stage: int, seed: int, train: Any) -> list[str]:
         round_others(network)
         return []
 
 
-AnyStep = Annotated[Union[Train, Prune, Store, Round], Field(discriminator="id")]
+class CorrectBatchNorm(Step):
+    """Estimate BatchNorm's running statistics anew from training inputs: after a change that is not trained after."""
+
+    id: Literal["batchnorm"] = "batchnorm"
+    examples: Annotated[int, Ge(2)] = Field(2048, description="at most this many inputs; labels are not used")
+    batch_size: Annotated[int, Ge(2)] = 128
+
+    @property
+    def needs_data(self) -> bool:
+        return True
+
+    def apply(self, network: Network, stage: int, seed: int, train: Any) -> list[str]:
+        corrected = recalibrate_batchnorm(network, sample_batches(train, self.examples, self.batch_size, seed))
+        return [] if corrected else ["the network has no BatchNorm with running statistics; nothing was corrected"]
+
+
+AnyStep = Annotated[Train | Prune | Store | Round | CorrectBatchNorm, Field(discriminator="id")]

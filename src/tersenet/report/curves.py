@@ -104,9 +104,7 @@ def _grid(y: Scale) -> list[str]:
 
 def _epoch_ticks(x: Scale, length: int) -> list[str]:
     marks = [mark for mark in ticks(0, length, 6) if mark == round(mark) and mark > 0]
-    return [line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis")] + [
-        label(x(mark), BOTTOM + 17, f"{mark:,.0f}") for mark in marks
-    ]
+    return [line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis")] + [label(x(mark), BOTTOM + 17, f"{mark:,.0f}") for mark in marks]
 
 
 def _stages(record: Record, x: Scale) -> list[str]:

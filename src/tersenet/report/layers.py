@@ -47,9 +47,7 @@ def draw(record: Record) -> str:
     layers, total = _rows_and_total(record.final.get("table"))
     if not layers:
         return '<p class="none">No table yet: the run has not written its file.</p>'
-    head = "".join(
-        f'<th scope="col" class="n" title="{escape(why)}">{escape(name)}</th>' for name, why in COLUMNS
-    )
+    head = "".join(f'<th scope="col" class="n" title="{escape(why)}">{escape(name)}</th>' for name, why in COLUMNS)
     body = "".join(_row(row, str(row.get("name") or ""), str(row.get("form") or "")) for row in layers)
     return (
         '<div class="scroll tall" tabindex="0" role="region" aria-label="Table by layer">'

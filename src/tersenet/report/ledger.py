@@ -40,6 +40,4 @@ def _verdict(record: Record, total: int) -> str:
     if length == total:
         return f'<p class="good">The rows add up to the length of the file, {exact_bytes(length)}.</p>'
     said = "is not recorded" if length is None else f"is {exact_bytes(length)}"
-    return (
-        f'<p class="warning">The rows add up to {exact_bytes(total)}, but the length of the file {said}.</p>'
-    )
+    return f'<p class="warning">The rows add up to {exact_bytes(total)}, but the length of the file {said}.</p>'

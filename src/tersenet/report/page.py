@@ -44,8 +44,7 @@ def page(record: Record) -> str:
     style = (resources.files("tersenet.report") / "style.css").read_text(encoding="utf-8")
     links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name, _ in parts)
     sections = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{escape(name)}</h2>{draw(record)}'
-        "</section>\n"
+        f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{escape(name)}</h2>{draw(record)}</section>\n'
         for key, name, draw in parts
     )
     return (

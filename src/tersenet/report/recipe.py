@@ -32,9 +32,7 @@ def recipe_text(recipe: dict[str, Any]) -> str:
             lines.extend(_step(step))
     known = {"name", "description", "source", "steps"}
     lines.extend(
-        f"{_key(key)}: {_value(value)}"
-        for key, value in recipe.items()
-        if key not in known and value is not None
+        f"{_key(key)}: {_value(value)}" for key, value in recipe.items() if key not in known and value is not None
     )
     return "\n".join(lines)
 

@@ -126,9 +126,7 @@ def read_record(folder: Path) -> Record:
     """The record in a run folder. Raises TersenetError where there is none or it is no record."""
     path = folder / "run.json"
     if not path.is_file():
-        raise TersenetError(
-            f"{folder}: no run.json in it; give the run folder that compress wrote (FILE.terse.run)"
-        )
+        raise TersenetError(f"{folder}: no run.json in it; give the run folder that compress wrote (FILE.terse.run)")
     try:
         data = json.loads(read_file(path).decode())
     except (ValueError, RecursionError) as error:

@@ -38,11 +38,7 @@ def _came_out(record: Record) -> list[tuple[str, str]]:
         return [("File", "none yet: the run is unfinished"), ("Finished stages", count(len(record.stages)))]
     file_bytes, before = record.file_bytes, record.original_bytes
     spent = [stage.seconds for stage in record.stages]
-    total = (
-        sum(value for value in spent if value is not None)
-        if any(value is not None for value in spent)
-        else None
-    )
+    total = sum(value for value in spent if value is not None) if any(value is not None for value in spent) else None
     bits = None if not record.parameters or file_bytes is None else 8 * file_bytes / record.parameters
     lost = number(record.final.get("drop_points"))
     return [
@@ -54,9 +50,7 @@ def _came_out(record: Record) -> list[tuple[str, str]]:
         ("Coder", record.coder),
         (
             "Stages",
-            f"{count(len(record.stages))}, in {seconds(total)}"
-            if total is not None
-            else count(len(record.stages)),
+            f"{count(len(record.stages))}, in {seconds(total)}" if total is not None else count(len(record.stages)),
         ),
     ]
 
@@ -70,7 +64,5 @@ def _scores(record: Record, side: int) -> list[tuple[str, str]]:
                 found.append((f"{called} {name}", score_text(key, value)))
         if (loss := number(score.get("loss"))) is not None:
             examples = size(score.get("examples"))
-            found.append(
-                (f"{called} loss", f"{loss:.4f}" + (f" ({count(examples)} examples)" if examples else ""))
-            )
+            found.append((f"{called} loss", f"{loss:.4f}" + (f" ({count(examples)} examples)" if examples else "")))
     return found or [("Accuracy", MISSING)]

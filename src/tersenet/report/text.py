@@ -16,9 +16,7 @@ def escape(value: Any) -> str:
 
     What cannot be printed, or turns the direction of text, is shown as its code.
     """
-    plain = "".join(
-        char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}" for char in str(value)
-    )
+    plain = "".join(char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}" for char in str(value))
     return html.escape(plain)
 
 

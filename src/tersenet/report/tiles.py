@@ -43,11 +43,7 @@ def draw(record: Record) -> str:
 
 
 def _tile(tile: Tile) -> str:
-    change = (
-        f'<span class="was">{escape(tile.before)} <span aria-label="to">→</span></span> '
-        if tile.before
-        else ""
-    )
+    change = f'<span class="was">{escape(tile.before)} <span aria-label="to">→</span></span> ' if tile.before else ""
     kind = "gain worse" if tile.worse else "gain"
     gain = f'<p class="{kind}">{escape(tile.gain)}</p>' if tile.gain else ""
     missing = " missing" if tile.after == MISSING else ""
@@ -80,9 +76,7 @@ def _size_so_far(record: Record) -> Tile:
     if stage is None or not after:
         return Tile("Size", short_bytes(before), MISSING, "", "the run has not written its file yet")
     gain = f"{ratio(before / after)} smaller" if before else ""
-    return Tile(
-        "Size so far", short_bytes(before), short_bytes(after), gain, f"after {stage.label}; no file yet"
-    )
+    return Tile("Size so far", short_bytes(before), short_bytes(after), gain, f"after {stage.label}; no file yet")
 
 
 def scores(record: Record, split: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -172,9 +166,7 @@ def _latency(record: Record) -> Tile:
     if after is None:
         return Tile("Latency", "", MISSING, "", "no speed-up is claimed that was not timed")
     gain = f"{ratio(before / after)} faster" if before is not None and after > 0 else ""
-    return Tile(
-        "Latency", "" if before is None else f"{before:.3g}", f"{after:.3g} ms", gain, "median of one call"
-    )
+    return Tile("Latency", "" if before is None else f"{before:.3g}", f"{after:.3g} ms", gain, "median of one call")
 
 
 def _milliseconds(given: dict[str, Any]) -> float | None:

@@ -79,9 +79,7 @@ def read_weights(record: Record) -> Weights:
         if tree.kind != "float" or len(tree.shape) < 2 or name in last.model.graph.buffers:
             continue
         try:
-            found.layers.append(
-                _distribution(name, tree, usable, contents.get(first_name) if first_name else None)
-            )
+            found.layers.append(_distribution(name, tree, usable, contents.get(first_name) if first_name else None))
         except TersenetError as error:
             found.problems.append(f"{name}: {error}")
     return found
@@ -161,11 +159,6 @@ def _before_sharing(name: str, tree: Storage, usable: list[tuple[str, Contents |
     """The layer in the latest stage in which it had no codebook and the same shape."""
     for _, contents in usable[1:]:
         earlier = contents.model.tensors.get(name) if contents is not None else None
-        if (
-            earlier is not None
-            and earlier.shape == tree.shape
-            and earlier.kind == "float"
-            and not _tables(earlier)
-        ):
+        if earlier is not None and earlier.shape == tree.shape and earlier.kind == "float" and not _tables(earlier):
             return earlier
     return None

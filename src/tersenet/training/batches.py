@@ -81,9 +81,7 @@ class Batches:
                 )
         else:
             if augment != "none":
-                raise TrainingError(
-                    f"augment {augment} works on indexed data; let your loader augment, and drop it"
-                )
+                raise TrainingError(f"augment {augment} works on indexed data; let your loader augment, and drop it")
             if isinstance(data, Sized):
                 self.steps = len(data)
                 if self.steps == 0:
@@ -144,9 +142,7 @@ class Batches:
             if len(x) > 1 or not self._drop_single:
                 yield step, x, y
         if empty:
-            raise TrainingError(
-                f"the training data is empty: its loader gave no batches in epoch {epoch + 1}"
-            )
+            raise TrainingError(f"the training data is empty: its loader gave no batches in epoch {epoch + 1}")
 
     def _seed_loader(self, seed: int) -> None:
         """Every generator that a loader and its transforms may draw from."""
@@ -168,18 +164,10 @@ def check_not_empty(data: IndexedData, what: str) -> int:
 
 def check_batch(batch: Any) -> Batch:
     """A pair of tensors with as many inputs as targets."""
-    if not (
-        isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(t, Tensor) for t in batch)
-    ):
-        got = (
-            f"{type(batch).__name__} of {len(batch)}"
-            if isinstance(batch, (tuple, list))
-            else type(batch).__name__
-        )
+    if not (isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(t, Tensor) for t in batch)):
+        got = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, (tuple, list)) else type(batch).__name__
         raise TrainingError(f"a loader gives batches (x, y) of two tensors; this one gave a {got}")
     x, y = batch
     if not x.ndim or not y.ndim or len(x) != len(y):
-        raise TrainingError(
-            f"a batch has inputs of shape {tuple(x.shape)} and targets of shape {tuple(y.shape)}"
-        )
+        raise TrainingError(f"a batch has inputs of shape {tuple(x.shape)} and targets of shape {tuple(y.shape)}")
     return x, y

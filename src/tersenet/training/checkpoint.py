@@ -42,9 +42,7 @@ def older(path: Path) -> Path:
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write the newest checkpoint and keep the one before."""
     text = json.dumps(checkpoint.values).encode()
-    copies = {
-        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in checkpoint.tensors.items()
-    }
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in checkpoint.tensors.items()}
     body = len(text).to_bytes(8, "little") + text + save_tensors(copies)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():

@@ -15,9 +15,7 @@ class Regularise(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     l1: NotNegative = Field(default=0.0, description="factor of the sum of |w|; drives weights to zero")
-    l2: NotNegative = Field(
-        default=0.0, description="factor of the sum of w^2; keeps more accuracy after retraining"
-    )
+    l2: NotNegative = Field(default=0.0, description="factor of the sum of w^2; keeps more accuracy after retraining")
 
 
 class TrainConfig(BaseModel):
@@ -25,43 +23,27 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epochs: Annotated[int, Ge(0)] = Field(
-        description="passes over the training data; 0 leaves the network as it is"
-    )
-    batch_size: Annotated[int, Ge(1)] = Field(
-        default=64, description="examples a step (a loader of yours has its own)"
-    )
+    epochs: Annotated[int, Ge(0)] = Field(description="passes over the training data; 0 leaves the network as it is")
+    batch_size: Annotated[int, Ge(1)] = Field(default=64, description="examples a step (a loader of yours has its own)")
 
     optimiser: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
     lr: Annotated[float, Gt(0)] = Field(default=0.01, description="learning rate after the warm-up")
     momentum: Annotated[float, Ge(0), Lt(1)] = Field(default=0.9, description="of sgd and rmsprop")
     nesterov: bool = Field(default=False, description="Nesterov's momentum; sgd with momentum only")
-    weight_decay: NotNegative = Field(
-        default=0.0, description="the optimiser's own, over all parameters, a step"
-    )
+    weight_decay: NotNegative = Field(default=0.0, description="the optimiser's own, over all parameters, a step")
 
     schedule: Literal["constant", "cosine", "step", "linear"] = "cosine"
-    warmup_epochs: NotNegative = Field(
-        default=0.0, description="epochs of linear rise to lr; may be a fraction"
-    )
-    step_epochs: Annotated[float, Gt(0)] = Field(
-        default=10.0, description="epochs between drops; schedule step only"
-    )
-    gamma: Annotated[float, Gt(0), Le(1)] = Field(
-        default=0.1, description="factor of each drop; schedule step only"
-    )
-    min_lr: NotNegative = Field(
-        default=0.0, description="where cosine and linear end, and step stops falling"
-    )
+    warmup_epochs: NotNegative = Field(default=0.0, description="epochs of linear rise to lr; may be a fraction")
+    step_epochs: Annotated[float, Gt(0)] = Field(default=10.0, description="epochs between drops; schedule step only")
+    gamma: Annotated[float, Gt(0), Le(1)] = Field(default=0.1, description="factor of each drop; schedule step only")
+    min_lr: NotNegative = Field(default=0.0, description="where cosine and linear end, and step stops falling")
 
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = Field(
         default=0.0, description="probability spread evenly over all classes; cross_entropy only"
     )
     regularise: Regularise = Regularise()
-    clip_grad_norm: Annotated[float, Gt(0)] | None = Field(
-        default=None, description="largest L2 norm of all gradients"
-    )
+    clip_grad_norm: Annotated[float, Gt(0)] | None = Field(default=None, description="largest L2 norm of all gradients")
 
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
@@ -75,28 +57,18 @@ class TrainConfig(BaseModel):
     augment_pixels: Annotated[int, Ge(1)] | None = Field(
         default=None, description="how far flip_crop and shift move, in pixels; None is 4 and 2"
     )
-    keep_best: bool = Field(
-        default=False, description="end with the state of the best epoch on the validation split"
-    )
+    keep_best: bool = Field(default=False, description="end with the state of the best epoch on the validation split")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         if self.nesterov and (self.optimiser != "sgd" or self.momentum == 0):
-            raise ValueError(
-                "nesterov needs optimiser sgd and a momentum above 0; set those or drop nesterov"
-            )
+            raise ValueError("nesterov needs optimiser sgd and a momentum above 0; set those or drop nesterov")
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ValueError(f"label_smoothing belongs to loss cross_entropy; got loss {self.loss}")
         if self.min_lr > self.lr:
-            raise ValueError(
-                f"min_lr {self.min_lr} lies above lr {self.lr}; the schedules fall, so set it below"
-            )
+            raise ValueError(f"min_lr {self.min_lr} lies above lr {self.lr}; the schedules fall, so set it below")
         if self.epochs and self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs} at full rate; use fewer"
-            )
+            raise ValueError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs} at full rate; use fewer")
         if self.augment_pixels is not None and self.augment == "none":
-            raise ValueError(
-                "augment_pixels is given but augment is none; choose flip_crop or shift, or drop it"
-            )
+            raise ValueError("augment_pixels is given but augment is none; choose flip_crop or shift, or drop it")
         return self

@@ -83,9 +83,7 @@ def evaluate(
 class EvaluationLoader:
     """(x, y) batches of a data set in its own order; can be iterated again."""
 
-    def __init__(
-        self, data: Data, batch_size: int, on_batch: Callable[[int, int | None], None] | None = None
-    ) -> None:
+    def __init__(self, data: Data, batch_size: int, on_batch: Callable[[int, int | None], None] | None = None) -> None:
         self._data = data
         self._batch_size = batch_size
         self._on_batch = on_batch

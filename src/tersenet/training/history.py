@@ -38,6 +38,4 @@ class History:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "History":
-        return cls(
-            epochs=tuple(EpochRecord(**record) for record in data["epochs"]), best_epoch=data["best_epoch"]
-        )
+        return cls(epochs=tuple(EpochRecord(**record) for record in data["epochs"]), best_epoch=data["best_epoch"])

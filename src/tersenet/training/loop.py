@@ -117,9 +117,7 @@ class _Run:
         interrupts: DeferredInterrupts,
     ) -> None:
         if config.keep_best and validate is None:
-            raise TrainingError(
-                "keep_best chooses by the validation split, but none was given; give one, or drop it"
-            )
+            raise TrainingError("keep_best chooses by the validation split, but none was given; give one, or drop it")
         self.model = model.to(devices.device)
         self.validate = validate
         self.config = config
@@ -136,9 +134,7 @@ class _Run:
         )
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         if not self.parameters:
-            raise TrainingError(
-                "the network has no parameter that trains; ask for 0 epochs, or unfreeze some"
-            )
+            raise TrainingError("the network has no parameter that trains; ask for 0 epochs, or unfreeze some")
         self.optimiser = make_optimiser(config, list(self.parameters))
         self.wrapped = devices.wrap(self.model)
 
@@ -232,9 +228,7 @@ class _Run:
     def end_epoch(self) -> None:
         sums = self.meter.read(self.epoch, self.devices)
         if sums.examples == 0:
-            raise TrainingError(
-                "an epoch went by without a batch of two examples or more; give larger batches"
-            )
+            raise TrainingError("an epoch went by without a batch of two examples or more; give larger batches")
         self.whole = True
         began = time.monotonic()
         score = self.validation()
@@ -252,9 +246,7 @@ class _Run:
         if score is not None and self.config.keep_best:
             self.remember(score)
         self.epoch, self.step, self.meter, self.epoch_seconds = self.epoch + 1, 0, Meter(), 0.0
-        asked = self.stop is not None and self.stop(
-            History(epochs=tuple(self.records), best_epoch=self.best_epoch)
-        )
+        asked = self.stop is not None and self.stop(History(epochs=tuple(self.records), best_epoch=self.best_epoch))
         self.finished = self.devices.any(asked) or self.epoch == self.config.epochs
         self.whole = True
         quiet = time.monotonic() - self.saved_at < min(QUIET_SECONDS, self.checkpoint_seconds)
@@ -346,11 +338,7 @@ class _Run:
             checkpoints.save(
                 self.path,
                 checkpoints.Checkpoint(
-                    tensors={
-                        f"{group}/{name}": t
-                        for group, members in named.items()
-                        for name, t in members.items()
-                    },
+                    tensors={f"{group}/{name}": t for group, members in named.items() for name, t in members.items()},
                     values={
                         "fingerprint": self.fingerprint(),
                         "epoch": self.epoch,

@@ -82,7 +82,5 @@ def penalty(model: nn.Module, regularise: Regularise) -> Float[Tensor, ""] | Non
                 part = factor * term(weight).sum()
                 total = part if total is None else total + part
     if total is None:
-        raise TrainingError(
-            "regularise is set, but the network has no weight of two or more dimensions; drop it"
-        )
+        raise TrainingError("regularise is set, but the network has no weight of two or more dimensions; drop it")
     return total

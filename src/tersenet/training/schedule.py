@@ -21,7 +21,5 @@ def learning_rate(config: TrainConfig, time_epochs: float, step_epochs: float = 
         return max(config.min_lr, config.lr + (config.min_lr - config.lr) * done)
     if config.schedule == "step":
         # A sum of fractions of epochs may fall short of the whole it stands for by a rounding error.
-        return max(
-            config.min_lr, config.lr * config.gamma ** floor(max(past, 0.0) / config.step_epochs + 1e-9)
-        )
+        return max(config.min_lr, config.lr * config.gamma ** floor(max(past, 0.0) / config.step_epochs + 1e-9))
     return config.lr

@@ -69,7 +69,8 @@ BASELINES: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
         "vgg16": _IMAGENET,
         "squeezenet1_0": _IMAGENET | {"lr": 0.04, "weight_decay": 2e-4},
         **dict.fromkeys(
-            ("mobilenet_v1", "mobilenet_v1_025_128", "mobilenet_v1_075_192", "mobilenet_v2", "vww_mobilenet"), _MOBILENET
+            ("mobilenet_v1", "mobilenet_v1_025_128", "mobilenet_v1_075_192", "mobilenet_v2", "vww_mobilenet"),
+            _MOBILENET,
         ),
         "stories260k": _TOKENS,
         "ad01_autoencoder": {"epochs": 100, "batch_size": 512, "optimiser": "adam", "lr": 1e-3, "loss": "mse"},

@@ -37,9 +37,7 @@ class Preprocess:
             if side is not None and side < 1:
                 raise TersenetError(f"preprocess: {name} is {side}; it must be a positive number of pixels")
         if any(value == 0 for value in self.std):
-            raise TersenetError(
-                "preprocess: a std of 0 came; it divides, so give every channel a positive one"
-            )
+            raise TersenetError("preprocess: a std of 0 came; it divides, so give every channel a positive one")
 
     def apply(self, x: Tensor) -> Tensor:
         """uint8 or float images (n, c, h, w) to the float32 a network reads."""
@@ -78,7 +76,6 @@ class Preprocess:
     def _column(values: tuple[float, ...], name: str, x: Tensor) -> Tensor:
         if len(values) != x.shape[1]:
             raise TersenetError(
-                f"preprocess: {len(values)} values of {name} for images of {x.shape[1]} channels; "
-                "give one a channel"
+                f"preprocess: {len(values)} values of {name} for images of {x.shape[1]} channels; give one a channel"
             )
         return x.new_tensor(values).reshape(1, -1, 1, 1)

@@ -75,9 +75,7 @@ def read_wav(path: str | Path) -> Float[Tensor, " t"]:
             form = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             raw = file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as error:
-        raise TersenetError(
-            f"{path}: not a readable wav file ({error}); a mono 16-bit PCM file is needed"
-        ) from error
+        raise TersenetError(f"{path}: not a readable wav file ({error}); a mono 16-bit PCM file is needed") from error
     if form != (1, 2, 16000):
         raise TersenetError(
             f"{path}: {form[0]} channels of {8 * form[1]} bits at {form[2]} Hz; "

@@ -50,8 +50,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         tensors = _read_pickled(path)
     else:
         raise WeightsError(
-            f"{path}: weights come as .safetensors, or as {', '.join(PICKLED)}; "
-            f"this is {path.suffix or 'no suffix'}"
+            f"{path}: weights come as .safetensors, or as {', '.join(PICKLED)}; this is {path.suffix or 'no suffix'}"
         )
     if not tensors:
         raise WeightsError(f"{path}: the file holds no tensors")
@@ -91,9 +90,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, KeyError) as error:
-        raise WeightsError(
-            f"{path}: not a readable safetensors file ({error}); fetch or write it again"
-        ) from error
+        raise WeightsError(f"{path}: not a readable safetensors file ({error}); fetch or write it again") from error
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
@@ -101,9 +98,7 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except MemoryError as error:
         raise WeightsError(f"{path}: it declares tensors larger than this machine's memory") from error
-    except (
-        Exception
-    ) as error:  # torch lets whatever its unpickler met through: KeyError, EOFError, struct.error
+    except Exception as error:  # torch lets whatever its unpickler met through: KeyError, EOFError, struct.error
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise WeightsError(
             f"{path}: torch refuses to load it as plain weights ({reason}); "
@@ -119,8 +114,7 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         # The values of a sparse or quantized tensor are reached through indices that nothing has checked.
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
             raise WeightsError(
-                f"{path}: {name} is a {str(tensor.layout).removeprefix('torch.')} tensor; "
-                "only dense ones are read"
+                f"{path}: {name} is a {str(tensor.layout).removeprefix('torch.')} tensor; only dense ones are read"
             )
     return dict(loaded)
 
@@ -165,9 +159,7 @@ def _check_values(name: str, tensor: Tensor, expected: Tensor, path: Path) -> No
         if not tensor.is_floating_point():
             raise WeightsError(f"{path}: {name} is {tensor.dtype}; a floating-point tensor is expected")
         if not bool(torch.isfinite(tensor.float() if tensor.element_size() == 1 else tensor).all()):
-            raise WeightsError(
-                f"{path}: {name} holds NaN or infinite values; such a network cannot be compressed"
-            )
+            raise WeightsError(f"{path}: {name} holds NaN or infinite values; such a network cannot be compressed")
     elif tensor.is_floating_point() or tensor.is_complex():
         raise WeightsError(f"{path}: {name} is {tensor.dtype}; whole numbers ({expected.dtype}) are expected")
 

@@ -50,10 +50,7 @@ def as_python2(x, y, *, data: bytes | None = None) -> bytes:
         b"K\x00\x85q\x06U\x01bq\x07\x87q\x08Rq\x09(K\x01M"
         + struct.pack("<H", len(x))
         + b"M\x00\x0c\x86cnumpy\ndtype\nq\x0aU\x02u1K\x00K\x01\x87Rq\x0b"
-        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T"
-        + struct.pack("<i", len(raw))
-        + raw
-        + b"tb"
+        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T" + struct.pack("<i", len(raw)) + raw + b"tb"
     )
     labels = b"](" + b"".join(b"K" + bytes([int(label)]) for label in y) + b"e"
     fields = [

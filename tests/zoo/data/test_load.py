@@ -89,9 +89,7 @@ def test_a_fetched_file_is_checked_and_then_there(tmp_path, monkeypatch):
         (b"x" * 100, "more than"),
     ],
 )
-def test_a_failed_fetch_leaves_nothing_behind_and_what_was_there_alone(
-    content, reason, tmp_path, monkeypatch
-):
+def test_a_failed_fetch_leaves_nothing_behind_and_what_was_there_alone(content, reason, tmp_path, monkeypatch):
     served(monkeypatch, content)
     monkeypatch.setattr(download, "MAX_BYTES", 50)
     (tmp_path / "data.gz").write_bytes(b"old")

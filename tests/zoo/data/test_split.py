@@ -21,9 +21,7 @@ def test_a_batch_is_preprocessed_float_and_storage_stays_bytes():
     assert split.x.dtype == np.uint8 and len(split) == 6
 
 
-@pytest.mark.parametrize(
-    "indices", [range(2, 5), np.array([2, 3, 4]), torch.tensor([2, 3, 4]), slice(2, 5), [2, 3, 4]]
-)
+@pytest.mark.parametrize("indices", [range(2, 5), np.array([2, 3, 4]), torch.tensor([2, 3, 4]), slice(2, 5), [2, 3, 4]])
 def test_rows_may_be_named_in_any_form_and_come_out_the_same_each_time(indices):
     split = Split(images(), np.arange(6) % 2, 2)
     for _ in range(2):
@@ -44,12 +42,7 @@ def test_batches_in_order_hold_every_example_once(size):
 
 def test_take_keeps_the_rows_asked_for():
     part = Split(images(), np.arange(6) % 2, 2, Preprocess(scale=2.0)).take([5, 0])
-    assert (
-        len(part) == 2
-        and part.x[0, 0, 0, 0] == 60
-        and part.y.tolist() == [1, 0]
-        and part.preprocess.scale == 2
-    )
+    assert len(part) == 2 and part.x[0, 0, 0, 0] == 60 and part.y.tolist() == [1, 0] and part.preprocess.scale == 2
 
 
 def test_tokens_stay_whole_and_ignored_targets_are_allowed_among_them_only():

@@ -7,9 +7,9 @@ from tersenet.coding.reference.shape import ONE, KraftRoom, get_shape, smallest_
 from tersenet.errors import TersenetError
 
 MAX_LENGTH = 16
-FAST_LIMIT = 11      # 2**11 table entries of 8 bytes take half of a 32 KiB first-level cache
-LARGE_N = 2**16      # from here on speed counts: limits 11 and 12 only
-MANY_SYMBOLS = 2**11 # more used symbols than this need longer codes
+FAST_LIMIT = 11  # 2**11 table entries of 8 bytes take half of a 32 KiB first-level cache
+LARGE_N = 2**16  # from here on speed counts: limits 11 and 12 only
+MANY_SYMBOLS = 2**11  # more used symbols than this need longer codes
 LANES = 8
 LANES_MIN_BITS = 2**18  # payload from which eight lanes cost (28 + 8 bytes) about 0.1 %
 

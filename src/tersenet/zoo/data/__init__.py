@@ -43,12 +43,8 @@ DATASETS: Mapping[str, DataEntry] = MappingProxyType(
         "digits28": DataEntry("digits:digits28", "the same grown to 28x28, for MNIST's networks"),
         "mnist": DataEntry("idx:mnist", "70,000 digits of 28x28, IDX files", True),
         "fashion_mnist": DataEntry("idx:fashion_mnist", "70,000 clothes of 28x28, IDX files", True),
-        "cifar10": DataEntry(
-            "cifar10:cifar10", "60,000 photographs of 32x32; binary, python or .npz form", True
-        ),
-        "imagenet_sample": DataEntry(
-            "imagenet_sample:imagenet_sample", "1,000 ImageNet photographs, test only"
-        ),
+        "cifar10": DataEntry("cifar10:cifar10", "60,000 photographs of 32x32; binary, python or .npz form", True),
+        "imagenet_sample": DataEntry("imagenet_sample:imagenet_sample", "1,000 ImageNet photographs, test only"),
         "tinyshakespeare": DataEntry("text:tinyshakespeare", "1.1 MB of Shakespeare by characters"),
         "stories": DataEntry("text:stories", "TinyStories as the small Llama's tokens"),
     }
@@ -74,9 +70,7 @@ def load(
 
         return image_folder(name.removeprefix(FOLDER), preprocess)
     if name not in DATASETS:
-        raise UnknownData(
-            f"data {name!r} is unknown; {nearest(name, DATASETS)} Image folders are folder:PATH"
-        )
+        raise UnknownData(f"data {name!r} is unknown; {nearest(name, DATASETS)} Image folders are folder:PATH")
     module, _, function = DATASETS[name].loader.partition(":")
     loader = getattr(importlib.import_module(f"tersenet.zoo.data.{module}"), function)
     data: Data = loader(Request(data_dir, download, preprocess, parts))

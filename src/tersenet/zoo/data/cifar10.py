@@ -62,9 +62,7 @@ def cifar10(request: Request) -> Data:
     if request.learns:
         train = _read_all(folder, form, archive, train_names)
         if train is None:
-            absent["train"] = absent["validate"] = (
-                f"{archive or folder} lacks one of {', '.join(train_names)}"
-            )
+            absent["train"] = absent["validate"] = f"{archive or folder} lacks one of {', '.join(train_names)}"
         else:
             x, y = train
             # A full set gives 5,000; a smaller one of the user's gives the same share.
@@ -108,9 +106,7 @@ def _read_all(folder: Path, form: str, archive: Path | None, names: tuple[str, .
     return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
-def _read_archive(
-    archive: Path, names: tuple[str, ...], decode: Callable[[bytes, str], Arrays]
-) -> Arrays | None:
+def _read_archive(archive: Path, names: tuple[str, ...], decode: Callable[[bytes, str], Arrays]) -> Arrays | None:
     """Batches straight out of the published archive; nothing is unpacked to disk."""
     raw: dict[str, bytes] = {}
     try:
@@ -142,9 +138,7 @@ def _bounded(path: Path) -> bytes:
 def decode_binary(raw: bytes, path: str) -> Arrays:
     """Records of one label byte and 3072 pixel bytes."""
     if not raw or len(raw) % RECORD:
-        raise DataError(
-            f"{path}: {len(raw)} bytes; CIFAR-10's binary form has records of {RECORD}: fetch it again"
-        )
+        raise DataError(f"{path}: {len(raw)} bytes; CIFAR-10's binary form has records of {RECORD}: fetch it again")
     records = np.frombuffer(raw, np.uint8).reshape(-1, RECORD)
     labels = records[:, 0].astype(np.int64)
     _check_labels(labels, path)
@@ -160,9 +154,7 @@ def read_npz(path: Path) -> Arrays:
         if lacking:
             raise DataError(f"{path}: it lacks {', '.join(sorted(lacking))}")
         if max(sizes_bytes["delta.npy"], sizes_bytes["labels.npy"]) > MAX_BATCH_BYTES:
-            raise DataError(
-                f"{path}: it unpacks to more than {MAX_BATCH_BYTES} bytes; that is no CIFAR batch"
-            )
+            raise DataError(f"{path}: it unpacks to more than {MAX_BATCH_BYTES} bytes; that is no CIFAR batch")
         with np.load(path, allow_pickle=False) as file:
             delta, labels = file["delta"], file["labels"]
     except DataError:

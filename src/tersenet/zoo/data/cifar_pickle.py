@@ -51,12 +51,8 @@ def read_batch(raw: bytes, path: str) -> tuple[np.ndarray, np.ndarray]:
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RecursionError) as error:
         raise DataError(f"{path}: not a CIFAR-10 batch, or cut ({error}); fetch it again") from error
     if not isinstance(batch, dict):
-        raise DataError(
-            f"{path}: holds a {type(batch).__name__}; a CIFAR-10 batch is a dict of data and labels"
-        )
-    fields = {
-        (key.decode("latin-1") if isinstance(key, bytes) else key): value for key, value in batch.items()
-    }
+        raise DataError(f"{path}: holds a {type(batch).__name__}; a CIFAR-10 batch is a dict of data and labels")
+    fields = {(key.decode("latin-1") if isinstance(key, bytes) else key): value for key, value in batch.items()}
     data, labels = fields.get("data"), fields.get("labels")
     pixels = data.value if isinstance(data, _Array) else None
     if pixels is None or pixels.ndim != 2 or pixels.shape[1] != 3072:
@@ -128,9 +124,7 @@ def _interpret(raw: bytes) -> Any:
         elif name in ("GLOBAL", "STACK_GLOBAL"):
             asked = argument if name == "GLOBAL" else " ".join(reversed([stack.pop(), stack.pop()]))
             if asked not in _KNOWN:
-                raise DataError(
-                    f"asks for {asked[:80]!r}; a CIFAR-10 batch needs only a numpy array, so it is refused"
-                )
+                raise DataError(f"asks for {asked[:80]!r}; a CIFAR-10 batch needs only a numpy array, so it is refused")
             stack.append(_Name(asked))
         elif name == "REDUCE":
             arguments = stack.pop()

@@ -37,9 +37,7 @@ def fetch(remote: Remote, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{remote.name}.")
     except OSError as error:
-        raise DataError(
-            f"{folder}: cannot write there ({error}); give another folder with --data-dir"
-        ) from error
+        raise DataError(f"{folder}: cannot write there ({error}); give another folder with --data-dir") from error
     try:
         with os.fdopen(handle, "wb") as out:
             found = _copy(remote, out)
@@ -47,8 +45,7 @@ def fetch(remote: Remote, folder: Path) -> Path:
             os.fsync(out.fileno())
         if found != remote.md5:
             raise DataError(
-                f"{remote.url}: what came has MD5 {found}, {remote.md5} is expected; "
-                "it was thrown away, try again"
+                f"{remote.url}: what came has MD5 {found}, {remote.md5} is expected; it was thrown away, try again"
             )
         Path(temporary).replace(target)
     except (urllib.error.URLError, OSError) as error:
@@ -70,9 +67,7 @@ def _copy(remote: Remote, out: IO[bytes]) -> str:
         while chunk := body.read(CHUNK_BYTES):
             total += len(chunk)
             if total > MAX_BYTES:
-                raise DataError(
-                    f"{remote.url}: more than {MAX_BYTES >> 20} MiB came; this is not the file expected"
-                )
+                raise DataError(f"{remote.url}: more than {MAX_BYTES >> 20} MiB came; this is not the file expected")
             digest.update(chunk)
             out.write(chunk)
     return digest.hexdigest()

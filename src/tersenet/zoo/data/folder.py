@@ -38,9 +38,7 @@ def image_folder(path: str | Path, preprocess: Preprocess | None) -> Data:
     if "all" in splits:
         whole = splits.pop("all")
         if len(whole) < SHARE:
-            raise DataError(
-                f"{path}: {len(whole)} images are too few to set parts aside; give train and test folders"
-            )
+            raise DataError(f"{path}: {len(whole)} images are too few to set parts aside; give train and test folders")
         rest, test = held_out(len(whole), len(whole) // SHARE)
         train, validate = (rest[rows] for rows in held_out(len(rest), max(1, len(whole) // SHARE)))
         splits = {"train": whole.take(train), "validate": whole.take(validate), "test": whole.take(test)}
@@ -56,9 +54,7 @@ def _first(path: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _classes(path: Path) -> list[str]:
-    classes = sorted(
-        entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-    )
+    classes = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise DataError(f"{path}: it has no subfolders; images belong into one subfolder a class")
     return classes

@@ -24,32 +24,16 @@ _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 REMOTE = {
     "mnist": {
-        "train-images-idx3-ubyte": Remote(
-            f"{_MNIST}train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873"
-        ),
-        "train-labels-idx1-ubyte": Remote(
-            f"{_MNIST}train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432"
-        ),
-        "t10k-images-idx3-ubyte": Remote(
-            f"{_MNIST}t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3"
-        ),
-        "t10k-labels-idx1-ubyte": Remote(
-            f"{_MNIST}t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c"
-        ),
+        "train-images-idx3-ubyte": Remote(f"{_MNIST}train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+        "train-labels-idx1-ubyte": Remote(f"{_MNIST}train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432"),
+        "t10k-images-idx3-ubyte": Remote(f"{_MNIST}t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3"),
+        "t10k-labels-idx1-ubyte": Remote(f"{_MNIST}t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c"),
     },
     "fashion_mnist": {
-        "train-images-idx3-ubyte": Remote(
-            f"{_FASHION}train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"
-        ),
-        "train-labels-idx1-ubyte": Remote(
-            f"{_FASHION}train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"
-        ),
-        "t10k-images-idx3-ubyte": Remote(
-            f"{_FASHION}t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"
-        ),
-        "t10k-labels-idx1-ubyte": Remote(
-            f"{_FASHION}t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"
-        ),
+        "train-images-idx3-ubyte": Remote(f"{_FASHION}train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+        "train-labels-idx1-ubyte": Remote(f"{_FASHION}train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
+        "t10k-images-idx3-ubyte": Remote(f"{_FASHION}t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
+        "t10k-labels-idx1-ubyte": Remote(f"{_FASHION}t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
     },
 }
 SUBFOLDERS = {
@@ -94,8 +78,7 @@ def _load(data: str, request: Request) -> Data:
     for part in PREFIXES.keys() - found.keys():
         stem = PREFIXES[part]
         absent[part] = (
-            f"{folder} lacks {stem}-images-idx3-ubyte.gz or {stem}-labels-idx1-ubyte.gz; "
-            "get them by --download"
+            f"{folder} lacks {stem}-images-idx3-ubyte.gz or {stem}-labels-idx1-ubyte.gz; get them by --download"
         )
     if "train" not in found:
         absent["validate"] = absent["train"]
@@ -190,9 +173,7 @@ def _read(path: Path, magic: int, words: int) -> tuple[list[int], np.ndarray]:
                 )
             count, unit = head[1], int(np.prod(head[2:], dtype=np.float64))
             if not 0 < count <= MAX_IMAGES or unit > SIDE * SIDE:
-                raise DataError(
-                    f"{path}: announces {count} items of {unit} bytes; 1 to {MAX_IMAGES} are expected"
-                )
+                raise DataError(f"{path}: announces {count} items of {unit} bytes; 1 to {MAX_IMAGES} are expected")
             body = file.read(count * unit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cut or damaged ({error}); fetch it again") from error

@@ -71,9 +71,7 @@ def _labels(text: str, path: Path) -> list[tuple[int, str, str]]:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: line {number} of labels.csv lacks index, name or file") from error
         if not 0 <= index < CLASSES:
-            raise DataError(
-                f"{path}: line {number} of labels.csv has class {index}; classes are 0 to {CLASSES - 1}"
-            )
+            raise DataError(f"{path}: line {number} of labels.csv has class {index}; classes are 0 to {CLASSES - 1}")
         rows.append((index, name, file))
     if not 0 < len(rows) <= MAX_IMAGES:
         raise DataError(f"{path}: labels.csv names {len(rows)} images; 1 to {MAX_IMAGES} are expected")

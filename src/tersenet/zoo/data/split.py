@@ -43,9 +43,7 @@ class Split:
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y):
-            raise DataError(
-                f"{len(self.x)} examples but {len(self.y)} labels; there must be one label an example"
-            )
+            raise DataError(f"{len(self.x)} examples but {len(self.y)} labels; there must be one label an example")
         if len(self.x) == 0:
             raise DataError("no examples: the set is empty")
         if self.y.dtype != np.int64 or self.x.dtype not in (np.uint8, np.float32, np.int64):
@@ -56,9 +54,7 @@ class Split:
         labels = self.y[self.y != IGNORED] if self.y.ndim > 1 else self.y
         if labels.size and not 0 <= labels.min() <= labels.max() < self.classes:
             wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
-            raise DataError(
-                f"a label is {wrong}; labels of {self.classes} classes are 0 to {self.classes - 1}"
-            )
+            raise DataError(f"a label is {wrong}; labels of {self.classes} classes are 0 to {self.classes - 1}")
         if self.x.dtype == np.float32 and not np.isfinite(self.x).all():
             raise DataError("an example holds NaN or infinite values; clean the data first")
 

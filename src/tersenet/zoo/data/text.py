@@ -24,9 +24,7 @@ def tinyshakespeare(request: Request) -> Data:
     """Windows of 128 characters and the character that follows each; in the text's order 90, 5, 5 %."""
     path = find((SHAKESPEARE,), SHAKESPEARE_FOLDERS, request.data_dir)
     if path is None:
-        raise missing(
-            "tinyshakespeare", (SHAKESPEARE,), SHAKESPEARE_FOLDERS, request.data_dir, fetchable=False
-        )
+        raise missing("tinyshakespeare", (SHAKESPEARE,), SHAKESPEARE_FOLDERS, request.data_dir, fetchable=False)
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
     try:
@@ -34,9 +32,7 @@ def tinyshakespeare(request: Request) -> Data:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as text ({error})") from error
     if len(text) < 20 * (WINDOW + 1):
-        raise DataError(
-            f"{path}: {len(text)} characters are too few; at least {20 * (WINDOW + 1)} are needed"
-        )
+        raise DataError(f"{path}: {len(text)} characters are too few; at least {20 * (WINDOW + 1)} are needed")
     alphabet = sorted(set(text))
     code = {character: index for index, character in enumerate(alphabet)}
     tokens = np.array([code[character] for character in text], np.int64)
