@@ -71,7 +71,10 @@ def from_contents(contents: Contents) -> Network:
     tensors: dict[str, Tensor] = {}
     forms: dict[str, Form] = {}
     for name, storage in model.tensors.items():
-        form = lift(storage) if name not in model.graph.buffers and storage.kind == "float" else None
+        # Biases and the like may lie in the file as float16 or by their non-zeros, where that is smaller and loses
+        # nothing; they train on as the plain numbers they were.
+        weight = len(storage.shape) > 1 and storage.kind == "float" and name not in model.graph.buffers
+        form = lift(storage) if weight else None
         if form is None or (isinstance(form, Dense) and form.dtype == "float32"):
             tensors[name] = _to_dtype(decode(storage), model.graph.parameters[name])
         else:
