@@ -45,16 +45,20 @@ def test_more_values_than_weights_are_reduced_to_the_distinct_ones(net):
         share_weights(net, "3.weight", k=0, init="linear", table="float32", seed=0)
 
 
-def test_rounding_touches_what_is_not_a_weight_and_only_that(net):
+@pytest.mark.parametrize(("eps", "vanishes"), [(1e-5, True), (1e-8, False)])
+def test_rounding_touches_what_is_not_a_weight_and_no_variance_that_divides_alone(eps, vanishes):
+    net = capture(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5, eps=eps), nn.Linear(5, 4)), torch.zeros(2, 6))
     with torch.no_grad():
-        net.layer("2").running_var[3] = 1e-9  # would vanish in float16
-    weights = {name: net.dense(name).clone() for name in ("0.weight", "3.weight", "2.running_var")}
+        net.layer("1").running_var[3] = 1e-9
+        net.layer("1").running_mean.fill_(1 / 3)
+    weights = {name: net.dense(name).clone() for name in ("0.weight", "2.weight")}
     round_others(net)
     for name, weight in weights.items():
         assert torch.equal(net.dense(name), weight)
-    for name in ("0.bias", "3.bias", "2.weight", "2.running_mean"):
+    for name in ("0.bias", "2.bias", "1.weight", "1.running_mean"):
         value = net.dense(name)
         assert torch.equal(value, value.half().float())
+    assert (float(net.dense("1.running_var")[3]) == 0) is vanishes
 
 
 def test_a_value_beyond_float16_is_refused_by_name(net):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 
-def main() -> None:
-    """Entry point of the `tersenet` script."""
-    arguments = sys.argv[1:]
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `tersenet` script; the words after its name are taken from the shell where none are given."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         from tersenet import __version__
 

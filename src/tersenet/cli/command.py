@@ -1,6 +1,6 @@
 """What all commands share: four options, and from errors to exit codes.
 
-    0 done   1 goal not met   2 usage   3 bad input   130 interrupted   70 a fault of ours, with its traceback
+Exit codes: 0 done   1 goal not met   2 usage   3 bad input   130 interrupted   70 a fault of ours, with its traceback
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _guarded(function: Callable[..., None], session: Session, arguments: dict[st
         return _refuse(session, str(error), _code(error))
     except BrokenPipeError:
         # Whoever read our output left. Nothing is wrong; and Python must not flush into the pipe again.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return DONE
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -26,7 +26,8 @@ def compress(
     weights: options.Weights = None,
     metric: options.Metric = None,
     max_drop: Annotated[
-        float | None, typer.Option("--max-drop", help="points of validation accuracy that may be lost; else exit code 1")
+        float | None,
+        typer.Option("--max-drop", help="points of validation accuracy that may be lost; else exit code 1"),
     ] = None,
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", help="stages and checkpoints; FILE.terse.run by default")
@@ -42,14 +43,15 @@ def compress(
     device: options.Device = "cpu",
     threads: options.Threads = None,
     max_bytes: options.MaxBytes = None,
-    no_provenance: Annotated[bool, typer.Option("--no-provenance", help="leave recipe, seed and scores out of the file")] = False,
+    no_provenance: Annotated[
+        bool, typer.Option("--no-provenance", help="leave recipe, seed and scores out of the file")
+    ] = False,
 ) -> None:
     """Compress a network by a recipe; the same command goes on after an interruption."""
     from tersenet.cli.folders import check_file, check_folder, check_room
 
     check_file(output)
     folder = run_dir if run_dir is not None else output.with_name(output.name + ".run")
-    check_folder(folder, make=True)
 
     from tersenet import compress as run_recipe
     from tersenet.cli.data import load_data, load_metric
@@ -63,12 +65,16 @@ def compress(
     loaders = None if data is None else load_data(data, data_dir, download, found.preprocess)
     if chosen.trains and loaders is not None:
         loaders.need("train")
+    score = load_metric(metric)
+    network = _network(found, loaders, inputs)
+    _check_patterns(network, bits, keep)
+    # All that was asked for is known to fit together: only now is anything made.
+    check_folder(folder, make=True)
     check_room(folder, 4 * sum(tensor.numel() for tensor in found.model.state_dict().values()))
     if not found.trained:
         assert loaders is not None
         _train_first(session, found, loaders, folder, device)
-    network = _network(found, loaders, inputs)
-    _check_patterns(network, bits, keep)
+        network = _network(found, loaders, inputs)
     part = loaders.get if loaders is not None else lambda name: None
     session.resumable()
     with session.progress() as progress:
@@ -78,7 +84,7 @@ def compress(
             train=part("train"),
             validate=part("validate"),
             test=part("test"),
-            metric=load_metric(metric),
+            metric=score,
             max_drop=max_drop,
             seed=session.seed,
             run_dir=folder,
@@ -111,8 +117,12 @@ def _recipe(name: str, bits: str | None, keep: str | None, coder: str | None) ->
 
 
 def _check_request(source: Source, recipe: Recipe, data: str | None, max_drop: float | None) -> None:
+    from math import isfinite
+
     from tersenet.cli.command import UsageError
 
+    if max_drop is not None and not isfinite(max_drop):
+        raise UsageError(f"--max-drop {max_drop}: a number of points is expected, such as 0.5")
     if data is not None:
         return
     if recipe.trains:
@@ -161,7 +171,9 @@ def _network(source: Source, loaders: Loaders | None, inputs: str | None) -> Net
     if example is None:
         example = source.example(inputs)
     if example is None:
-        raise UsageError(f"how {source.text} is called is not known; give --data, or --input with a shape such as 1x28x28")
+        raise UsageError(
+            f"how {source.text} is called is not known; give --data, or --input with a shape such as 1x28x28"
+        )
     preprocess = source.preprocess if loaders is None else loaders.preprocess
     return capture(source.model, example, preprocess=None if preprocess is None else to_file(preprocess))
 

@@ -55,7 +55,9 @@ def load_metric(text: str | None) -> Callable[..., float] | None:
         return None
     metric = user_object(text)
     if not callable(metric):
-        raise TersenetError(f"{text} is a {type(metric).__name__}; a function (model, loader) that gives a number is expected")
+        raise TersenetError(
+            f"{text} is a {type(metric).__name__}; a function (model, loader) that gives a number is expected"
+        )
     found: Callable[..., float] = metric
     return found
 

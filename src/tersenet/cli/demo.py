@@ -19,7 +19,9 @@ WEIGHTS, COMPRESSED, REPORT = "original.safetensors", "digits.terse", "report.ht
 
 def demo(
     session: Session,
-    output: Annotated[Path, typer.Option("--output", "-o", help="folder for what the demo makes")] = Path("tersenet-demo"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for what the demo makes")] = Path(
+        "tersenet-demo"
+    ),
     threads: options.Threads = None,
 ) -> None:
     """Train a small network on digits, compress it, load it again, measure it, draw the report."""
@@ -42,7 +44,13 @@ def demo(
     preprocess = zoo.entry(NET).preprocess
     loaders = load_data(DATA, None, False, preprocess)
     train_model(
-        session, source.model, loaders, train_config(TRAINING), checkpoint=run_dir / "original.ckpt", device="cpu", label="train"
+        session,
+        source.model,
+        loaders,
+        train_config(TRAINING),
+        checkpoint=run_dir / "original.ckpt",
+        device="cpu",
+        label="train",
     )
     original_bytes = save_weights(source.model, output / WEIGHTS)
     session.say(f"compressing by the recipe '{RECIPE}': prune and retrain, share and retrain, code")

@@ -49,5 +49,7 @@ def evaluate(
         lines.append(f"loss      {result['loss']:.4f}")
     if result["metric"] is not None:
         lines = [f"metric    {result['metric']:g}"]
-    lines.append(f"examples  {result['examples']:,} ({data}, {split})" if result["examples"] else f"data      {data}, {split}")
+    lines.append(
+        f"examples  {result['examples']:,} ({data}, {split})" if result["examples"] else f"data      {data}, {split}"
+    )
     session.result({**record, "source": source, "data": data, "split": split}, "\n".join(lines))

@@ -35,7 +35,9 @@ def check_folder(folder: Path, *, make: bool = False) -> None:
             os.close(descriptor)
             probe.unlink()
     except OSError as error:
-        raise TersenetError(f"{folder}: no file can be written there ({error.strerror}); choose another place") from error
+        raise TersenetError(
+            f"{folder}: no file can be written there ({error.strerror}); choose another place"
+        ) from error
 
 
 def check_room(folder: Path, weight_bytes: int) -> None:

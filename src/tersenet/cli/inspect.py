@@ -45,7 +45,9 @@ def inspect(session: Session, file: options.TersePath, max_bytes: options.MaxByt
         "preprocess": None if preprocess is None else asdict(preprocess),
         "provenance": model.provenance,
     }
-    rows = [[str(row["name"]), str(row["role"]), str(row["form"]), str(row["coder"]), f"{row['bytes']:,}"] for row in ledger]
+    rows = [
+        [str(row["name"]), str(row["role"]), str(row["form"]), str(row["coder"]), f"{row['bytes']:,}"] for row in ledger
+    ]
     rows.append(["sum", "", "", "", f"{sum(row.size_bytes for row in contents.ledger):,}"])
     shown = [[str(one["name"]), f"{one['bytes']:,}", str(one["crc32"])] for one in sections]
     text = "\n\n".join(
@@ -55,7 +57,8 @@ def inspect(session: Session, file: options.TersePath, max_bytes: options.MaxByt
             table(shown, ["section", "bytes", "crc32"], "lrl"),
             "\n".join(_op_list(model.graph)),
             "preprocess  " + ("none stored" if preprocess is None else json.dumps(asdict(preprocess))),
-            "provenance  " + ("none stored" if model.provenance is None else json.dumps(model.provenance, ensure_ascii=False)),
+            "provenance  "
+            + ("none stored" if model.provenance is None else json.dumps(model.provenance, ensure_ascii=False)),
         ]
     )
     session.result(record, text)
@@ -64,9 +67,7 @@ def inspect(session: Session, file: options.TersePath, max_bytes: options.MaxByt
 def _graph(graph: Graph) -> dict[str, Any]:
     return {
         "inputs": [{"name": one.name, "dtype": one.dtype, "shape": list(one.shape)} for one in graph.inputs],
-        "outputs": [
-            {"name": name, "value": output.number} for name, output in zip(graph.output_names, graph.outputs)
-        ],
+        "outputs": [{"name": name, "value": output.number} for name, output in zip(graph.output_names, graph.outputs)],
         "nodes": [
             {
                 "op": node.op,

@@ -8,18 +8,30 @@ from typing import Annotated
 import typer
 
 SOURCE_HELP = "a network of the zoo, package.module:factory, file.py:factory, or FILE.terse"
-DATA_HELP = "a data set of the zoo, folder:PATH of images, or file.py:loaders, a function that gives {train, validate, test}"
+DATA_HELP = (
+    "a data set of the zoo, folder:PATH of images, or file.py:loaders, a function that gives {train, validate, test}"
+)
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)]
-Weights = Annotated[Path | None, typer.Option("--weights", help="trained weights: .safetensors, .th or .pt (no code in them)")]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="trained weights: .safetensors, .th or .pt (no code in them)")
+]
 DataName = Annotated[str, typer.Option("--data", help=DATA_HELP)]
 MaybeData = Annotated[str | None, typer.Option("--data", help=DATA_HELP)]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="folder of data sets; else TERSENET_DATA, ~/.cache/tersenet")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="folder of data sets; else TERSENET_DATA, ~/.cache/tersenet")
+]
 Download = Annotated[bool, typer.Option("--download", help="fetch a data set of the zoo that is not here")]
-Metric = Annotated[str | None, typer.Option("--metric", help="file.py:fn, fn(model, loader) -> float, larger is better")]
+Metric = Annotated[
+    str | None, typer.Option("--metric", help="file.py:fn, fn(model, loader) -> float, larger is better")
+]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch's threads; the same number gives the same bits")]
-MaxBytes = Annotated[int | None, typer.Option("--max-bytes", min=1, help="decoded size up to which a trusted file is read")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="torch's threads; the same number gives the same bits")
+]
+MaxBytes = Annotated[
+    int | None, typer.Option("--max-bytes", min=1, help="decoded size up to which a trusted file is read")
+]
 TersePath = Annotated[Path, typer.Argument(metavar="FILE.terse", help="a compressed network")]
 
 

@@ -22,5 +22,8 @@ def recipes(session: Session) -> None:
         }
         for name, recipe in found.items()
     ]
-    rows = [[name, recipe.coder, recipe.description + (f" ({recipe.source})" if recipe.source else "")] for name, recipe in found.items()]
+    rows = [
+        [name, recipe.coder, recipe.description + (f" ({recipe.source})" if recipe.source else "")]
+        for name, recipe in found.items()
+    ]
     session.result({"recipes": record}, table(rows, ["recipe", "coder", "what it does"]))

@@ -39,7 +39,9 @@ def _parse(text: str, option: str, kind: Callable[[str], T], fits: Callable[[T],
         except ValueError:
             number = None
         if number is None or not fits(number):
-            raise TersenetError(f"{option} {part.strip()!r}: '{value.strip()}' came; expected is {expected}, as in 'layer=value,*=value'")
+            raise TersenetError(
+                f"{option} {part.strip()!r}: '{value.strip()}' came; expected is {expected}, as in 'layer=value,*=value'"
+            )
         if pattern in settings:
             raise TersenetError(f"{option}: '{pattern}' is given twice; the first match counts, so drop one")
         settings[pattern] = number

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +99,9 @@ def parse_inputs(text: str) -> tuple[Tensor, ...]:
             if min(sizes) < 1 or not isinstance(kind, torch.dtype):
                 raise ValueError
         except (ValueError, AttributeError) as error:
-            raise UsageError(f"--input {one!r} is not a shape; write it as 1x28x28, or 256:int64 for whole numbers") from error
+            raise UsageError(
+                f"--input {one!r} is not a shape; write it as 1x28x28, or 256:int64 for whole numbers"
+            ) from error
         examples.append(torch.zeros(EXAMPLES, *sizes, dtype=kind))
     return tuple(examples)
 
@@ -144,21 +145,26 @@ def _from_code(text: str) -> nn.Module:
     found = user_object(text)
     model = found if isinstance(found, nn.Module) else call_user(found, text)
     if not isinstance(model, nn.Module):
-        raise TersenetError(f"{text} gave a {type(model).__name__}; a function without arguments that gives an nn.Module is expected")
+        raise TersenetError(
+            f"{text} gave a {type(model).__name__}; a function without arguments that gives an nn.Module is expected"
+        )
     return model
 
 
 def _module(name: str) -> ModuleType:
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    _importable(Path.cwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise TersenetError(f"there is no module '{name}' here or installed; for a file write {name}.py:name") from error
+            raise TersenetError(
+                f"there is no module '{name}' here or installed; for a file write {name}.py:name"
+            ) from error
         raise TersenetError(f"{name} needs the package '{error.name}', which is not installed") from error
     except Exception as error:
-        raise TersenetError(f"{name} cannot be imported: {type(error).__name__}: {error}; --debug shows where") from error
+        raise TersenetError(
+            f"{name} cannot be imported: {type(error).__name__}: {error}; --debug shows where"
+        ) from error
 
 
 def _file_module(path: str) -> ModuleType:
@@ -166,9 +172,8 @@ def _file_module(path: str) -> ModuleType:
     if not file.is_file():
         raise TersenetError(f"{path}: no such file")
     # As for a script: what lies beside it, and in the current folder, can be imported.
-    for folder in (os.getcwd(), str(file.parent)):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+    _importable(Path.cwd())
+    _importable(file.parent)
     name = f"tersenet_user_{file.stem}"
     if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(file):
         return sys.modules[name]
@@ -184,6 +189,11 @@ def _file_module(path: str) -> ModuleType:
     return module
 
 
+def _importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
 def _unknown(text: str, names: list[str]) -> str:
     hint = _nearest(text, names)
     return (
@@ -195,5 +205,7 @@ def _unknown(text: str, names: list[str]) -> str:
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, 3, 0.5)
     return (
-        f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(sorted(known)[:12]) or 'no names in it'}"
+        f"did you mean {', '.join(close)}?"
+        if close
+        else f"there are {', '.join(sorted(known)[:12]) or 'no names in it'}"
     )

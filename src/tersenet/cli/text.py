@@ -14,7 +14,9 @@ def table(rows: Sequence[Sequence[str]], headers: Sequence[str], right: str = ""
     widths = [max(len(row[column]) for row in [headers, *rows]) for column in range(len(headers))]
     lines = []
     for row in [headers, *rows]:
-        cells = [cell.rjust(width) if side == "r" else cell.ljust(width) for cell, width, side in zip(row, widths, sides)]
+        cells = [
+            cell.rjust(width) if side == "r" else cell.ljust(width) for cell, width, side in zip(row, widths, sides)
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

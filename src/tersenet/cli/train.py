@@ -13,11 +13,15 @@ from tersenet.cli.session import Session
 
 def train(
     session: Session,
-    net: Annotated[str, typer.Argument(metavar="NET", help="a network of the zoo, package.module:factory or file.py:factory")],
+    net: Annotated[
+        str, typer.Argument(metavar="NET", help="a network of the zoo, package.module:factory or file.py:factory")
+    ],
     data: options.DataName,
     output: Annotated[Path, typer.Option("--output", "-o", help="where the weights go, .safetensors")],
     weights: options.Weights = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=0, help="passes over the data; the network's own by default")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=0, help="passes over the data; the network's own by default")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="examples a step")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
     optimiser: Annotated[str | None, typer.Option("--optimiser", help="sgd, adam, adamw or rmsprop")] = None,
@@ -35,7 +39,6 @@ def train(
         raise UsageError(f"--output {output}: weights are written as .safetensors; end the name so")
     check_file(output)
     run_dir = output.with_name(output.name + ".run")
-    check_folder(run_dir, make=True)
 
     from tersenet.cli.data import load_data
     from tersenet.cli.source import SUFFIX, resolve
@@ -48,16 +51,18 @@ def train(
     source = resolve(net, weights, seed=session.seed)
     loaders = load_data(data, data_dir, download, source.preprocess)
     loaders.need("train")
-    check_room(run_dir, 4 * sum(parameter.numel() for parameter in source.model.parameters()))
     asked = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "optimiser": optimiser}
     settings = baseline(net) | {name: value for name, value in asked.items() if value is not None}
     if epochs is not None and settings.get("warmup_epochs", 0) >= epochs:
         settings["warmup_epochs"] = 0  # a short run has no time to warm up
+    config = train_config(settings)
+    check_folder(run_dir, make=True)
+    check_room(run_dir, 4 * sum(parameter.numel() for parameter in source.model.parameters()))
     history = train_model(
         session,
         source.model,
         loaders,
-        train_config(settings),
+        config,
         checkpoint=run_dir / "train.ckpt",
         device=device,
         label=f"train {net}",

@@ -83,7 +83,9 @@ def _read_layer(reader: _Reader, layer: LayerShape, count: int) -> NetLayer:
     gaps = _halves(reader.take(_packed_bytes(count, 4), f"{where}: gaps"), count, reader.name, f"{where}: gaps")
     for what, floats in (("codebook", values), ("bias", bias)):
         if not np.isfinite(floats).all():
-            raise TersenetError(f"{reader.name}: the {what} of {where} holds NaN or infinite values; the file is damaged")
+            raise TersenetError(
+                f"{reader.name}: the {what} of {where} holds NaN or infinite values; the file is damaged"
+            )
     position = np.cumsum(gaps.astype(np.int64) + 1) - 1
     size = prod(layer.weight_shape)
     if count and position[-1] >= size:
@@ -126,6 +128,8 @@ class _Reader:
     def take(self, size: int, what: str) -> np.ndarray:
         left = len(self._data) - self._at
         if size > left:
-            raise TersenetError(f"{self.name}: {what} need {size:,} bytes at byte {self._at:,}, {left:,} are left; it is cut")
+            raise TersenetError(
+                f"{self.name}: {what} need {size:,} bytes at byte {self._at:,}, {left:,} are left; it is cut"
+            )
         self._at += size
         return self._data[self._at - size : self._at]

@@ -1,0 +1,73 @@
+"""Stopped in the middle of training and started again, a command ends in the bytes of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+RECIPE = """\
+name: slow
+steps:
+  - {id: prune, keep: 0.3, train: {epochs: 12, batch_size: 8, optimiser: sgd, lr: 0.01, momentum: 0.9}}
+  - {id: store, bits: 3, train: {epochs: 1, batch_size: 32, optimiser: adam, lr: 0.0005}}
+"""
+
+
+@pytest.fixture(scope="module")
+def words(shelf, tmp_path_factory):
+    recipe = tmp_path_factory.mktemp("recipe") / "slow.yaml"
+    recipe.write_text(RECIPE)
+    return [
+        "compress",
+        "linear",
+        "--weights",
+        str(shelf.weights),
+        "--data",
+        "digits28",
+        "--recipe",
+        str(recipe),
+        "--threads",
+        "1",
+        "--seed",
+        "3",
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tersenet, words, tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole") / "x.terse"
+    assert tersenet(*words, "-o", output).code == 0
+    return output.read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes(tersenet, words, undisturbed, tmp_path, number):
+    output = tmp_path / "x.terse"
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from tersenet.cli import main; main()", *words, "-o", str(output)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("prune: epoch 3/12"):
+            process.send_signal(number)
+            break
+    out, rest = process.communicate(timeout=120)
+    assert out == "" and not output.exists()
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert rest.endswith("tersenet: error: interrupted; the same command goes on from here\n")
+        assert "Traceback" not in rest
+    else:
+        assert process.returncode == -signal.SIGKILL
+    again = tersenet(*words, "-o", output)
+    assert again.code == 0
+    assert "prune: epoch 12/12" in again.err and "prune: epoch 2/12" not in again.err
+    assert output.read_bytes() == undisturbed

@@ -1,0 +1,135 @@
+"""What SOURCE, --weights, --data and --metric name; everything else they could name is refused with a sentence."""
+
+from __future__ import annotations
+
+import pytest
+from safetensors.torch import save_file
+
+from tersenet import zoo
+
+
+def _evaluate(tersenet, source, data="digits28", *more):
+    return tersenet("evaluate", source, "--data", data, *more)
+
+
+def test_a_file_that_is_not_there_is_refused(tersenet, tmp_path):
+    assert "none.terse" in _evaluate(tersenet, tmp_path / "none.terse").refused()
+    said = _evaluate(tersenet, "linear", "digits28", "--weights", tmp_path / "none.safetensors").refused()
+    assert "none.safetensors" in said
+
+
+def test_a_folder_in_place_of_a_file_is_refused(tersenet, tmp_path):
+    for name in ("x.terse", "w.safetensors"):
+        (tmp_path / name).mkdir()
+    assert "x.terse" in _evaluate(tersenet, tmp_path / "x.terse").refused()
+    assert "x.terse" in tersenet("inspect", tmp_path / "x.terse").refused()
+    said = _evaluate(tersenet, "linear", "digits28", "--weights", tmp_path / "w.safetensors").refused()
+    assert "w.safetensors" in said
+
+
+@pytest.mark.parametrize("command", ["inspect", "evaluate", "unpack"])
+def test_a_cut_file_is_refused(tersenet, shelf, tmp_path, command):
+    cut = tmp_path / "cut.terse"
+    more = {"inspect": [], "evaluate": ["--data", "digits28"], "unpack": ["-o", tmp_path / "w.safetensors"]}[command]
+    whole = shelf.terse.read_bytes()
+    for length in (0, 7, len(whole) // 2, len(whole) - 1):
+        cut.write_bytes(whole[:length])
+        assert "cut.terse" in tersenet(command, cut, *more).refused()
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_a_file_above_the_limit_asks_for_max_bytes(tersenet, shelf):
+    tersenet("inspect", shelf.terse, "--max-bytes", 100).refused()
+    assert tersenet("inspect", shelf.terse, "--max-bytes", 10_000_000).code == 0
+
+
+def test_weights_of_another_network_are_refused_with_the_tensors(tersenet, shelf, tmp_path):
+    said = _evaluate(tersenet, "lenet_300_100", "digits28", "--weights", shelf.weights).refused()
+    assert "fc.weight" in said or "ip1.weight" in said
+    mlp = zoo.network("linear").state_dict()
+    mlp["fc.weight"] = mlp["fc.weight"][:, :700].contiguous()
+    save_file(mlp, tmp_path / "narrow.safetensors")
+    said = _evaluate(tersenet, "linear", "digits28", "--weights", tmp_path / "narrow.safetensors").refused()
+    assert "fc.weight" in said and "700" in said
+
+
+def test_weights_that_are_no_weights_are_refused(tersenet, tmp_path):
+    for name in ("w.safetensors", "w.pt", "w.th"):
+        (tmp_path / name).write_bytes(b"not weights at all")
+        assert name in _evaluate(tersenet, "linear", "digits28", "--weights", tmp_path / name).refused()
+
+
+def test_data_without_batches_is_refused_everywhere(tersenet, shelf, tmp_path):
+    own = shelf.own
+    assert "empty" in _evaluate(tersenet, f"{own}:network", f"{own}:empty").refused()
+    words = ["--data", f"{own}:empty", "--recipe", shelf.recipe, "-o", tmp_path / "x.terse"]
+    assert "empty" in tersenet("compress", f"{own}:network", *words).refused()
+    words = ["--data", f"{own}:empty", "--epochs", 1, "-o", tmp_path / "w.safetensors"]
+    assert "empty" in tersenet("train", f"{own}:network", *words).refused()
+    assert not (tmp_path / "x.terse").exists() and not (tmp_path / "w.safetensors").exists()
+
+
+def test_data_for_another_network_is_refused(tersenet, shelf):
+    said = _evaluate(tersenet, "linear", "digits", "--weights", shelf.weights).refused()
+    assert "64" in said or "8" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none.py:network", "no such file"),
+        ("{own}:netwrok", "did you mean network"),
+        ("{own}:", "not of the form"),
+        ("{own}:number", "gave a int; a function without arguments that gives an nn.Module"),
+        ("{own}:calls", "is a int; a function without arguments is expected"),
+        ("{own}:raising", "raised RuntimeError: the disk with the data is not mounted"),
+        ("no_such_package.net:make", "no module 'no_such_package.net'"),
+        ("{folder}/bad.py:net", "cannot be run: SyntaxError"),
+        ("{folder}/needs.py:net", "no_such_package"),
+    ],
+)
+def test_code_that_gives_no_network_is_refused(tersenet, shelf, tmp_path, name, said):
+    (tmp_path / "bad.py").write_text("def net(:\n")
+    (tmp_path / "needs.py").write_text("import no_such_package\n")
+    name = name.format(own=shelf.own, folder=tmp_path)
+    assert said in _evaluate(tersenet, name, f"{shelf.own}:loaders").refused()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("number", "gave a int; expected is a dict of loaders"),
+        ("raising", "raised RuntimeError"),
+        ("lodaers", "did you mean loaders"),
+    ],
+)
+def test_code_that_gives_no_data_is_refused(tersenet, shelf, name, said):
+    assert said in _evaluate(tersenet, f"{shelf.own}:network", f"{shelf.own}:{name}").refused()
+
+
+def test_a_metric_that_is_no_function_is_refused(tersenet, shelf):
+    words = [f"{shelf.own}:network", f"{shelf.own}:loaders", "--metric", f"{shelf.own}:calls"]
+    assert "a function (model, loader) that gives a number" in _evaluate(tersenet, *words).refused()
+
+
+def test_a_part_that_is_not_there_is_refused_with_those_that_are(tersenet, shelf, tmp_path):
+    data = tmp_path / "two.py"
+    data.write_text(
+        f"import sys\nsys.path.insert(0, {str(shelf.own.parent)!r})\nimport own\n\n\ndef parts():\n"
+        "    return own._part(0), own._part(1)\n"
+    )
+    said = _evaluate(tersenet, f"{shelf.own}:network", f"{data}:parts").refused()
+    assert "has no test part" in said and "train, validate" in said
+    assert _evaluate(tersenet, f"{shelf.own}:network", f"{data}:parts", "--split", "validate").code == 0
+
+
+def test_a_folder_of_images_that_is_not_there_is_refused(tersenet, shelf, tmp_path):
+    said = _evaluate(tersenet, "linear", f"folder:{tmp_path}/none", "--weights", shelf.weights).refused()
+    assert "none" in said
+
+
+def test_data_that_was_not_fetched_is_refused_with_what_to_do(tersenet, shelf, tmp_path, monkeypatch):
+    monkeypatch.delenv("TERSENET_DATA", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    said = _evaluate(tersenet, "linear", "mnist", "--weights", shelf.weights, "--data-dir", tmp_path).refused()
+    assert "mnist" in said and "--download" in said
