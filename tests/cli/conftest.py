@@ -72,6 +72,14 @@ def raising():
     raise RuntimeError("the disk with the data is not mounted")
 
 
+def once():
+    return {"train": (batch for batch in _part(0)), "test": _part(1)}
+
+
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+
+
 def number():
     return 3
 
@@ -81,13 +89,28 @@ def balanced(model, loader):
     return 0.5 + float(sum(right)) / len(right) / 2
 
 
+def loud():
+    print("reading the data")
+    return loaders()
+
+
+def broken_loader():
+    class Broken:
+        def __iter__(self):
+            raise OSError("the disk with the data is gone")
+
+    return {"test": Broken()}
+
+
+def failing(model, loader):
+    raise KeyError("no such label")
+
+
+def wordy(model, loader):
+    return "good"
+
+
 calls = 0
-
-
-def falling(model, loader):
-    global calls
-    calls += 1
-    return -float(calls)
 """
 
 

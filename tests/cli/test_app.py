@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_the_version_is_the_package_s(tersenet):
         (["unpack", "x.terse"], "--output"),
         (["train", "linear", "--data", "digits28"], "--output"),
         (["train", "linear", "-o", "w.safetensors"], "--data"),
-        (["train", "linear", "--data", "digits28", "-o", "w.safetensors", "--epochs", "few"], "few"),
+        (["train", "linear", "--data", "digits28", "-o", "w.safetensors", "--epochs", "few"], "--epochs"),
         (["train", "linear", "--data", "digits28", "-o", "w.safetensors", "--seed", "-1"], "--seed"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -78,6 +79,8 @@ def test_wrong_words_are_a_usage_error_that_names_them(tersenet, words, named):
         (["train", "linear", "--data", "digits28", "-o", "w.pt"], "end the name so"),
         (["train", "x.terse", "--data", "digits28", "-o", "w.safetensors"], "is a compressed network"),
         (["unpack", "x.terse", "-o", "w.pt"], "end the name so"),
+        (["compress", "linear", "--recipe", "dense", "-o", "x.bin"], "end it with .terse"),
+        (["import", "x.net", "--net", "linear", "-o", "x.bin"], "end it with .terse"),
         (["compress", "linear", "--recipe", "han2016", "-o", "x.terse"], "recipe han2016 trains; give --data"),
         (["compress", "linear", "--recipe", "share-code", "-o", "x.terse"], "has no trained weights"),
         (["compress", "x.terse", "--weights", "w", "--recipe", "dense", "-o", "x.terse"], "holds its own weights"),
@@ -119,18 +122,14 @@ def test_a_fault_of_ours_is_shown_whole(tersenet, tmp_path, monkeypatch):
     assert "Traceback" in ended.err and ended.err.endswith("unexpected ZeroDivisionError: a fault\n")
 
 
-@pytest.mark.parametrize("package_name", ["safetensors", "safetensors.numpy"])
-def test_a_missing_package_is_named_with_the_command_that_brings_it(
-    tersenet, shelf, tmp_path, monkeypatch, package_name
-):
-    monkeypatch.setitem(__import__("sys").modules, package_name, None)
+def test_a_missing_package_is_named_with_the_command_that_brings_it(tersenet, shelf, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     said = tersenet("unpack", shelf.terse, "-o", tmp_path / "w.safetensors").refused(code=2)
-    assert "safetensors" in said and "pip install 'tersenet[torch]'" in said
+    assert "the package 'safetensors'" in said and "pip install 'tersenet[torch]'" in said
 
 
 def test_a_reader_that_leaves_is_no_error(in_python, shelf):
-    code = "import os, sys; os.close(1); os.dup2(os.pipe()[1], 1); from tersenet.cli import main; main(sys.argv[1:])"
     # The reading end is closed before anything is written.
-    closed = code.replace("os.dup2(os.pipe()[1], 1)", "r, w = os.pipe(); os.dup2(w, 1); os.close(r)")
-    ended = in_python(closed, "inspect", shelf.terse)
+    closed = "import os, sys; r, w = os.pipe(); os.dup2(w, 1); os.close(r)"
+    ended = in_python(f"{closed}; from tersenet.cli import main; main(sys.argv[1:])", "inspect", shelf.terse)
     assert ended.code == 0 and ended.err == ""

@@ -31,6 +31,12 @@ def test_a_metric_of_the_user_stands_in_place_of_accuracy(tersenet, shelf):
     assert f"metric    {record['metric']:g}" in shown and "accuracy" not in shown
 
 
+def test_what_the_user_s_code_prints_stays_out_of_the_result(tersenet, shelf):
+    ended = tersenet("evaluate", f"{shelf.own}:network", "--data", f"{shelf.own}:loud", "--json")
+    assert ended.record["examples"] == 48
+    assert "reading the data" in ended.err
+
+
 @pytest.mark.parametrize(("split", "examples"), [("train", 1295), ("validate", 143)])
 def test_the_other_parts_can_be_asked_for(tersenet, shelf, split, examples):
     record = tersenet("evaluate", shelf.terse, "--data", "digits28", "--split", split, "--json").record

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from tersenet import load
 
-ENTRIES = 400
+ENTRIES = 900
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,8 @@ def net(tmp_path_factory):
     rng = np.random.default_rng(0)
     values = np.concatenate([[0.0], rng.normal(size=15)]).astype("<f4")
     bias = np.arange(10.0, dtype="<f4")
-    codes, gaps = rng.integers(1, 16, ENTRIES), rng.integers(0, 15, ENTRIES)
+    # Few codes are common, so that every coder has something to gain.
+    codes, gaps = np.minimum(rng.geometric(0.5, ENTRIES), 15), rng.integers(0, 14, ENTRIES)
     packed = [(half[0::2] | half[1::2] << 4).astype(np.uint8).tobytes() for half in (codes, gaps)]
     path = tmp_path_factory.mktemp("net") / "linear.net"
     path.write_bytes(struct.pack("<I", ENTRIES) + values.tobytes() + bias.tobytes() + b"".join(packed))

@@ -69,9 +69,29 @@ def test_data_without_batches_is_refused_everywhere(tersenet, shelf, tmp_path):
     assert not (tmp_path / "x.terse").exists() and not (tmp_path / "w.safetensors").exists()
 
 
-def test_data_for_another_network_is_refused(tersenet, shelf):
-    said = _evaluate(tersenet, "linear", "digits", "--weights", shelf.weights).refused()
-    assert "64" in said or "8" in said
+def test_data_for_another_network_is_refused(tersenet, shelf, tmp_path):
+    weights = ["--weights", shelf.weights]
+    words = ["linear", "--data", "digits", "-o"]
+    for ended in (
+        _evaluate(tersenet, "linear", "digits", *weights),
+        tersenet("train", *words, tmp_path / "w.safetensors"),
+        tersenet("compress", *words, tmp_path / "x.terse", "--recipe", "share-code", *weights),
+    ):
+        assert "does not take the inputs of digits: inputs of shape (2, 1, 8, 8) came" in ended.refused()
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_classes_than_outputs_are_refused(tersenet, shelf, tmp_path):
+    own = shelf.own
+    said = _evaluate(tersenet, f"{own}:network", f"{own}:loaders_of_twelve").refused()
+    assert "tells 3 classes apart" in said and "12 or more" in said
+    words = ["--data", "digits", "--epochs", 1, "-o", tmp_path / "w.safetensors"]
+    assert "tells 3 classes apart, digits has 10" in tersenet("train", f"{own}:flat", *words).refused()
+
+
+def test_a_loader_that_can_be_gone_through_once_is_refused(tersenet, shelf):
+    said = _evaluate(tersenet, f"{shelf.own}:network", f"{shelf.own}:once").refused()
+    assert "train is a generator, which can be gone through once" in said
 
 
 @pytest.mark.parametrize(
@@ -110,6 +130,23 @@ def test_code_that_gives_no_data_is_refused(tersenet, shelf, name, said):
 def test_a_metric_that_is_no_function_is_refused(tersenet, shelf):
     words = [f"{shelf.own}:network", f"{shelf.own}:loaders", "--metric", f"{shelf.own}:calls"]
     assert "a function (model, loader) that gives a number" in _evaluate(tersenet, *words).refused()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("failing", "failing raised KeyError: 'no such label'; --debug shows where"),
+        ("wordy", "wordy gave a str; a number is expected"),
+    ],
+)
+def test_a_metric_that_gives_no_number_is_refused(tersenet, shelf, name, said):
+    words = [f"{shelf.own}:network", f"{shelf.own}:loaders", "--metric", f"{shelf.own}:{name}"]
+    assert said in _evaluate(tersenet, *words).refused()
+
+
+def test_a_loader_that_fails_is_told_in_a_sentence(tersenet, shelf):
+    said = _evaluate(tersenet, f"{shelf.own}:network", f"{shelf.own}:broken_loader").refused()
+    assert "the loader raised OSError: the disk with the data is gone" in said
 
 
 def test_a_part_that_is_not_there_is_refused_with_those_that_are(tersenet, shelf, tmp_path):

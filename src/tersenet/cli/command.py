@@ -9,6 +9,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Annotated, Any
 
 import typer
@@ -51,8 +52,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def _guarded(function: Callable[..., None], session: Session, arguments: dict[str, Any]) -> int:
     try:
-        function(session, **arguments)
-        sys.stdout.flush()
+        with redirect_stdout(sys.stderr):
+            function(session, **arguments)
+        session.stdout.flush()
         return DONE
     except KeyboardInterrupt:
         return _refuse(session, f"interrupted{session.how_to_go_on}", INTERRUPTED)
@@ -66,10 +68,11 @@ def _guarded(function: Callable[..., None], session: Session, arguments: dict[st
         where = f"{error.filename}: " if error.filename else ""
         return _refuse(session, f"{where}{error.strerror or error}", BAD_INPUT)
     except ModuleNotFoundError as error:
-        if not error.name or error.name.split(".")[0] == "tersenet":
+        package = (error.name or "tersenet").split(".")[0]
+        if package == "tersenet":
             return _fault(session, error)
         return _refuse(
-            session, f"this needs the package '{error.name}'; install it with: pip install 'tersenet[torch]'", USAGE
+            session, f"this needs the package '{package}'; install it with: pip install 'tersenet[torch]'", USAGE
         )
     except Exception as error:
         if hasattr(error, "exit_code"):  # typer's own

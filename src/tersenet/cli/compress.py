@@ -48,13 +48,17 @@ def compress(
     ] = False,
 ) -> None:
     """Compress a network by a recipe; the same command goes on after an interruption."""
+    from tersenet.cli.command import UsageError
     from tersenet.cli.folders import check_file, check_folder, check_room
 
+    if output.suffix != options.SUFFIX:
+        raise UsageError(f"--output {output}: a compressed network is known by its name; end it with {options.SUFFIX}")
     check_file(output)
     folder = run_dir if run_dir is not None else output.with_name(output.name + ".run")
 
     from tersenet import compress as run_recipe
     from tersenet.cli.data import load_data, load_metric
+    from tersenet.cli.match import check_match
     from tersenet.cli.source import resolve
     from tersenet.cli.summary import compression_record, compression_text
 
@@ -66,6 +70,8 @@ def compress(
     if chosen.trains and loaders is not None:
         loaders.need("train")
     score = load_metric(metric)
+    if loaders is not None:
+        check_match(found.model, loaders)
     network = _network(found, loaders, inputs)
     _check_patterns(network, bits, keep)
     # All that was asked for is known to fit together: only now is anything made.
@@ -161,39 +167,18 @@ def _train_first(session: Session, source: Source, loaders: Loaders, folder: Pat
 def _network(source: Source, loaders: Loaders | None, inputs: str | None) -> Network:
     """The source as an op list, traced on what the data shows, else on the shape that is known."""
     from tersenet.cli.command import UsageError
-    from tersenet.cli.data import PARTS
     from tersenet.graph import Network, capture
     from tersenet.zoo.file_preprocess import to_file
 
     if isinstance(source.model, Network):
         return source.model
-    example: Any = None if loaders is None or inputs is not None else _first_inputs(loaders, PARTS)
-    if example is None:
-        example = source.example(inputs)
+    example: Any = source.example(inputs) if loaders is None or inputs is not None else loaders.first_batch()[0]
     if example is None:
         raise UsageError(
             f"how {source.text} is called is not known; give --data, or --input with a shape such as 1x28x28"
         )
     preprocess = source.preprocess if loaders is None else loaders.preprocess
     return capture(source.model, example, preprocess=None if preprocess is None else to_file(preprocess))
-
-
-def _first_inputs(loaders: Loaders, parts: tuple[str, ...]) -> Any:
-    """The inputs of the first two examples of a zoo's split, or of a loader's first batch."""
-    from itertools import islice
-
-    from tersenet.errors import TersenetError
-
-    data = next(loaders.parts[name] for name in parts if name in loaders.parts)
-    if hasattr(data, "batch"):
-        if len(data) == 0:
-            raise TersenetError(f"{loaders.text} is empty; at least one example is needed")
-        return data.batch(range(min(2, len(data))))[0]
-    batch = next(islice(iter(data), 1), None)
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        came = "no batch; the data is empty" if batch is None else f"a {type(batch).__name__}"
-        raise TersenetError(f"{loaders.text}: a loader gave {came}; (x, y) batches of two tensors are expected")
-    return batch[0]
 
 
 def _check_patterns(network: Network, *settings: str | None) -> None:

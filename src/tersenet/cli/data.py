@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tersenet.cli.source import call_user, user_object
+from tersenet.cli.source import call_user, guarded, user_object
 from tersenet.errors import TersenetError
 
 if TYPE_CHECKING:
@@ -37,6 +37,20 @@ class Loaders:
             raise TersenetError(f"{self.text} has no {part} part: {reason}")
         return self.parts[part]
 
+    def first_batch(self) -> tuple[Any, Any]:
+        """The first two examples of a zoo's split, or a loader's first batch; of the first part that is there."""
+        data = next(iter(self.parts.values()))
+        if hasattr(data, "batch"):
+            if len(data) == 0:
+                raise TersenetError(f"{self.text} is empty; at least one example is needed")
+            found: tuple[Any, Any] = data.batch(range(min(2, len(data))))
+            return found
+        batch = guarded(f"{self.text}: the loader", lambda: next(iter(data), None))
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            came = "no batch; the data is empty" if batch is None else f"a {type(batch).__name__}"
+            raise TersenetError(f"{self.text}: a loader gave {came}; (x, y) batches of two tensors are expected")
+        return batch[0], batch[1]
+
 
 def load_data(text: str, data_dir: Path | None, download: bool, preprocess: Preprocess | None) -> Loaders:
     """The data that --data names, prepared for a network with this preprocessing."""
@@ -58,8 +72,15 @@ def load_metric(text: str | None) -> Callable[..., float] | None:
         raise TersenetError(
             f"{text} is a {type(metric).__name__}; a function (model, loader) that gives a number is expected"
         )
-    found: Callable[..., float] = metric
-    return found
+
+    def score(model: Any, loader: Any) -> float:
+        value = guarded(text, metric, model, loader)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise TersenetError(f"{text} gave a {type(value).__name__}; a number is expected") from error
+
+    return score
 
 
 def _user_parts(given: Any, text: str) -> dict[str, Any]:
@@ -78,6 +99,11 @@ def _user_parts(given: Any, text: str) -> dict[str, Any]:
     if not parts:
         raise TersenetError(f"{text} gave no loader; at least one of {', '.join(PARTS)} is needed")
     for name, loader in parts.items():
+        if isinstance(loader, Iterator):
+            raise TersenetError(
+                f"{text}: {name} is a {type(loader).__name__}, which can be gone through once; "
+                "give a loader that starts anew each time, such as a DataLoader or a list"
+            )
         if not hasattr(loader, "__iter__") and not hasattr(loader, "batch"):
             raise TersenetError(f"{text}: {name} is a {type(loader).__name__}; a loader of (x, y) batches is expected")
     return parts

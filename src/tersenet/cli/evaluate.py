@@ -26,6 +26,7 @@ def evaluate(
     """Accuracy and loss of a network; a .terse file says itself how its inputs are prepared."""
     from tersenet.cli.command import UsageError
     from tersenet.cli.data import PARTS, load_data, load_metric
+    from tersenet.cli.match import check_match
     from tersenet.cli.source import resolve
     from tersenet.cli.text import percent
     from tersenet.cli.training import score
@@ -38,7 +39,9 @@ def evaluate(
         raise UsageError(f"{source} has no trained weights; give --weights, or a .terse file")
     loaders = load_data(data, data_dir, download, found.preprocess)
     loaders.need(split)
-    result = score(session, found.model, loaders, split, device=device, metric=load_metric(metric))
+    function = load_metric(metric)
+    check_match(found.model, loaders)
+    result = score(session, found.model, loaders, split, device=device, metric=function)
     assert result is not None
     # top5 where it says something, metric where there is one; the other keys always.
     record = {name: value for name, value in result.items() if value is not None or name not in ("top5", "metric")}

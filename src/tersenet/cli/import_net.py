@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tersenet.cli.options import SUFFIX
 from tersenet.cli.session import Session
 
 
@@ -19,8 +20,11 @@ def import_net(
     no_provenance: Annotated[bool, typer.Option("--no-provenance", help="leave out where it came from")] = False,
 ) -> None:
     """Turn a published .net file into a .terse file, every weight exactly the same."""
+    from tersenet.cli.command import UsageError
     from tersenet.cli.folders import check_file
 
+    if output.suffix != SUFFIX:
+        raise UsageError(f"--output {output}: a compressed network is known by its name; end it with {SUFFIX}")
     check_file(output)
 
     import hashlib

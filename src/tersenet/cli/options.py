@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+SUFFIX = ".terse"
 SOURCE_HELP = "a network of the zoo, package.module:factory, file.py:factory, or FILE.terse"
 DATA_HELP = (
     "a data set of the zoo, folder:PATH of images, or file.py:loaders, a function that gives {train, validate, test}"

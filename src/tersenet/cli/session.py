@@ -1,4 +1,4 @@
-"""How a command talks: the result on stdout, everything else on stderr."""
+"""How a command talks: the result on stdout, everything else on stderr, also what a user's own code prints."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from tersenet.cli.progress import Progress
@@ -25,6 +25,7 @@ class Session:
     quiet: bool = False
     debug: bool = False
     how_to_go_on: str = ""
+    stdout: TextIO = field(default_factory=lambda: sys.stdout, repr=False)
 
     def say(self, sentence: str) -> None:
         """A line of progress."""
@@ -33,13 +34,13 @@ class Session:
 
     def result(self, record: dict[str, Any], text: str) -> None:
         """What the command was asked for."""
-        print(json.dumps(record, indent=1, ensure_ascii=False) if self.json else text, flush=True)
+        print(json.dumps(record, indent=1, ensure_ascii=False) if self.json else text, file=self.stdout, flush=True)
 
     def refuse(self, sentence: str, code: int) -> None:
         """Why there is no result."""
         print(f"tersenet: error: {sentence}", file=sys.stderr, flush=True)
         if self.json:
-            print(json.dumps({"error": sentence, "code": code}, ensure_ascii=False), flush=True)
+            print(json.dumps({"error": sentence, "code": code}, ensure_ascii=False), file=self.stdout, flush=True)
 
     def resumable(self) -> None:
         """From here on the same command goes on after an interruption."""

@@ -11,12 +11,14 @@ import difflib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tersenet.cli.command import UsageError
+from tersenet.cli.options import SUFFIX
 from tersenet.errors import TersenetError
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from tersenet.zoo import NetworkEntry, Preprocess
 
-SUFFIX = ".terse"
 # An example has two inputs, so that tracing does not take a batch of one for a constant.
 EXAMPLES = 2
 
@@ -119,11 +120,16 @@ def user_object(text: str) -> Any:
 
 
 def call_user(function: Any, text: str) -> Any:
-    """The user's function without arguments; what it raises is told in a sentence, with its type."""
+    """What the user's function without arguments gives."""
     if not callable(function):
         raise TersenetError(f"{text} is a {type(function).__name__}; a function without arguments is expected")
+    return guarded(text, function)
+
+
+def guarded(text: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The user's function; what it raises is told in a sentence, with its type."""
     try:
-        return function()
+        return function(*arguments)
     except TersenetError:
         raise
     except Exception as error:

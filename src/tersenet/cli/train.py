@@ -41,16 +41,18 @@ def train(
     run_dir = output.with_name(output.name + ".run")
 
     from tersenet.cli.data import load_data
-    from tersenet.cli.source import SUFFIX, resolve
+    from tersenet.cli.match import check_match
+    from tersenet.cli.source import resolve
     from tersenet.cli.training import save_weights, score, train_config, train_model
     from tersenet.zoo.baselines import baseline
 
     options.set_threads(threads)
-    if net.endswith(SUFFIX):
+    if net.endswith(options.SUFFIX):
         raise UsageError(f"{net} is a compressed network; train takes a network of the zoo or your own code")
     source = resolve(net, weights, seed=session.seed)
     loaders = load_data(data, data_dir, download, source.preprocess)
     loaders.need("train")
+    check_match(source.model, loaders)
     asked = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "optimiser": optimiser}
     settings = baseline(net) | {name: value for name, value in asked.items() if value is not None}
     if epochs is not None and settings.get("warmup_epochs", 0) >= epochs:

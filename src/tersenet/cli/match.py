@@ -1,0 +1,42 @@
+"""Whether a network and data go together, found out on the first examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tersenet.errors import TersenetError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tersenet.cli.data import Loaders
+
+
+def check_match(model: nn.Module, loaders: Loaders) -> None:
+    """Refuse inputs that the network cannot take, and classes that it does not have."""
+    import torch
+
+    x, y = loaders.first_batch()
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            outputs = model(x)
+    except Exception as error:
+        came = f"inputs of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
+        raise TersenetError(
+            f"the network does not take the inputs of {loaders.text}: {came} came, and it raised "
+            f"{type(error).__name__}: {error}; --debug shows where"
+        ) from error
+    finally:
+        model.train(training)
+    if not isinstance(outputs, torch.Tensor) or not isinstance(y, torch.Tensor) or outputs.ndim != y.ndim + 1:
+        return
+    # A data set of the zoo says how many classes it has; of a loader the first batch is seen.
+    known = getattr(next(iter(loaders.parts.values())), "classes", 0)
+    needed = max(known, int(y.max()) + 1 if y.numel() and not y.is_floating_point() else 0)
+    if needed > outputs.shape[1]:
+        raise TersenetError(
+            f"the network tells {outputs.shape[1]} classes apart, {loaders.text} has {needed} or more; "
+            "take a network with as many outputs"
+        )
