@@ -1,9 +1,13 @@
 """What all tests share: the folder with real data, and slow tests only when they are asked for."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
