@@ -112,6 +112,12 @@ def test_the_folder_of_another_run_is_refused(data, tmp_path, change):
         run(_network(), _task(data, tmp_path, **change))
 
 
+def test_other_data_of_the_same_length_is_another_run(data, tmp_path):
+    run(_network(), _task(data, tmp_path))
+    with pytest.raises(TersenetError, match="belongs to another run"):
+        run(_network(), _task(data, tmp_path, test=Blobs(60, 3)))
+
+
 def test_a_promise_that_pruning_breaks_is_kept_by_the_stage_before(data, tmp_path):
     harsh = Recipe.model_validate(
         {"name": "harsh", "steps": [RECIPE.steps[0], {"id": "prune", "keep": 0.01, "iterations": 4}]}

@@ -36,6 +36,8 @@ from tersenet.training.loop import fit
 Event = Callable[[dict[str, Any]], None]
 # A parameter takes this many bytes before compression; what ratios are counted from.
 FLOAT32_BYTES = 4
+# Enough to tell one data set of a length from another; a loader of the user's may draw at random, so only splits.
+FINGERPRINT_EXAMPLES = 64
 
 
 class GoalNotMet(TersenetError):
@@ -311,6 +313,9 @@ def _fingerprint(network: Network, task: Task) -> str:
         digest.update(network.dense(name).detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     for data in (task.train, task.validate, task.test):
         digest.update(repr(_length(data)).encode())
+        if hasattr(data, "batch") and len(data):
+            for tensor in data.batch(torch.arange(min(FINGERPRINT_EXAMPLES, len(data)))):
+                digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
