@@ -197,3 +197,14 @@ def test_unknown_stays_unknown_through_every_activation(name, size):
         assert operator(op.target)(x, arguments[0]).isnan().all()
     else:
         assert operator(op.target)(x, *arguments).isnan().all()
+
+
+def test_batchnorm_without_running_statistics_is_passed_by():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(6, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, 4), nn.Linear(4, 3)
+    )
+    network = capture(model.eval(), torch.randn(2, 6))
+    kill(network, "2.weight", columns=[1])
+    kill(network, "3.weight", columns=[0])
+    check(network, X, _0=(4, 6), _2=(3, 4))

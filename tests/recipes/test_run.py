@@ -187,3 +187,44 @@ def test_batchnorm_statistics_are_those_of_the_changed_network(data, tmp_path):
     plain = capture(nn.Linear(12, 3), torch.zeros(2, 12))
     _, record = run(plain, _task(data, tmp_path / "none", recipe=recipe))
     assert "no BatchNorm" in record.stages[1]["notes"][0]
+
+
+def test_steps_that_change_the_op_list_keep_the_answers_and_go_on_after_a_stop(data, tmp_path):
+    train = {"epochs": 2, "batch_size": 16}
+    teacher = {"temperature": 2, "labels": 0.5}
+    recipe = Recipe.model_validate(
+        {
+            "name": "smaller",
+            "steps": [
+                {"id": "prune", "keep": 0.1, "train": train, "teacher": teacher},
+                {"id": "remove_dead"},
+                {"id": "store", "bits": 3, "train": train | {"optimiser": "adam", "lr": 0.001}, "teacher": teacher},
+                {"id": "fold_batchnorm"},
+            ],
+        }
+    )
+    contents, record = run(_network(), _task(data, tmp_path / "whole", recipe=recipe))
+    pruned, removed, stored, folded = record.stages
+    assert "0: " in removed["notes"][0] and "outputs were dead and left" in removed["notes"][0]
+    assert removed["validate"]["accuracy"] == pruned["validate"]["accuracy"]
+    assert folded["validate"]["accuracy"] == stored["validate"]["accuracy"]
+    assert removed["coded_bytes"] < pruned["coded_bytes"]
+    assert not any("running" in name for name in decode(contents).model.graph.parameters)
+
+    def stop_while_storing(event):
+        if event["kind"] == "train" and event["label"] == "share":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(_network(), _task(data, tmp_path / "stopped", recipe=recipe), stop_while_storing)
+    assert run(_network(), _task(data, tmp_path / "stopped", recipe=recipe))[0] == contents
+
+
+def test_a_teacher_changes_what_is_learnt(data, tmp_path):
+    def trained(name, **settings):
+        step = {"id": "train", "train": {"epochs": 2, "batch_size": 16}} | settings
+        recipe = Recipe.model_validate({"name": "taught", "steps": [step]})
+        return run(_network(), _task(data, tmp_path / name, recipe=recipe))[1].stages[0]["history"]
+
+    alone, taught = trained("alone"), trained("taught", teacher={"temperature": 4, "labels": 0.0})
+    assert taught[0]["train_loss"] < 1e-2 < alone[0]["train_loss"]  # the teacher is the network it begins with

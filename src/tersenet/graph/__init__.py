@@ -3,6 +3,7 @@
 from tersenet.graph._translate import CaptureError
 from tersenet.graph.capture import capture
 from tersenet.graph.dead import remove_dead
+from tersenet.graph.fold import fold_batchnorm
 from tersenet.graph.layer import Layer
 from tersenet.graph.network import Network, WeightedLayer
 from tersenet.graph.shapes import value_shapes
@@ -16,6 +17,7 @@ __all__ = [
     "WeightedLayer",
     "capture",
     "coupled_groups",
+    "fold_batchnorm",
     "remove_channels",
     "remove_dead",
     "remove_rows",

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from tersenet.graph.coupling import Coupling, Reader
 from tersenet.graph.network import WEIGHTED, Network
-from tersenet.graph.plan import make_plan
-from tersenet.graph.surgery import copy_modes, without_units
+from tersenet.graph.plan import always_trains, make_plan
+from tersenet.graph.rebuild import rebuilt
+from tersenet.graph.surgery import without_units
 from tersenet.ir import Node, Parameter, Value, make_node
 
 
@@ -93,8 +94,8 @@ def _constant_values(coupling: Coupling) -> list[Any]:
         )
     for name, slot in plan.tensors.items():
         values[slot] = network.dense(name)
-    for slot in plan.flags.values():
-        values[slot] = False
+    for position, slot in plan.flags.items():
+        values[slot] = always_trains(graph.nodes[position])
     with torch.no_grad():
         for index, (node, step) in enumerate(zip(graph.nodes, plan.steps)):
             step(values)
@@ -179,29 +180,22 @@ def _takes_constants(network: Network, node: Node) -> bool:
 def _with_biases(network: Network, folds: dict[int, Tensor]) -> Network:
     """The same network with something added to biases, which are made where there are none."""
     graph = network.graph
-    tensors: dict[str, Tensor] = dict(network.tensors())
-    for name, parameter in network.named_parameters():
-        if name in tensors:
-            tensors[name] = parameter
+    changed: dict[str, Tensor] = {}
     nodes, declared = list(graph.nodes), dict(graph.parameters)
     for index, added in folds.items():
         node = nodes[index]
         bias = node.arguments.get("bias")
         if isinstance(bias, Parameter):
-            tensors[bias.name] = torch.nn.Parameter(tensors[bias.name].detach() + added)
+            changed[bias.name] = network.dense(bias.name) + added
             continue
         weight = node.arguments["weight"].name
         name = f"{weight.removesuffix('weight')}bias"
         while name in declared:
             name += "_"
         declared = _inserted(declared, weight, name)
-        tensors[name] = torch.nn.Parameter(added.clone())
+        changed[name] = added
         nodes[index] = make_node(node.op, **{**node.arguments, "bias": Parameter(name)})
-    made = Network(replace(graph, nodes=tuple(nodes), parameters=declared), tensors)
-    for name, form in network.forms().items():
-        made.attach(name, form)
-    copy_modes(network, made)
-    return made
+    return rebuilt(network, replace(graph, nodes=tuple(nodes), parameters=declared), changed)
 
 
 def _inserted(declared: dict[str, str], after: str, name: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from tersenet.errors import TersenetError
 from tersenet.graph.layer import FORM, Layer, put, read
-from tersenet.graph.plan import make_plan
+from tersenet.graph.plan import always_trains, make_plan
 from tersenet.ir import Graph, Node, Parameter
 
 WEIGHTED = ("linear", "conv1d", "conv2d", "conv_transpose2d", "embedding")
@@ -79,8 +79,8 @@ class Network(Layer):
         for argument in ("running_mean", "weight", "bias"):
             given = node.get(argument)
             if isinstance(given, Parameter):
-                return self._place(given.name)[0], node.get("running_mean") is None
-        return self, node.get("running_mean") is None
+                return self._place(given.name)[0], always_trains(node)
+        return self, always_trains(node)
 
     def _owner(self, name: str) -> Layer:
         """The layer that holds the tensor `name`, made where it is missing."""

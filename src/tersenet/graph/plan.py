@@ -75,6 +75,11 @@ def make_plan(graph: Graph) -> Plan:
     return Plan(tuple(steps), _dead(graph, reads, count), tensors, flags, slots, tuple(watched))
 
 
+def always_trains(node: Node) -> bool:
+    """Whether a node follows no mode: BatchNorm without running statistics normalises by the batch, also in eval mode."""
+    return node.op == "batch_norm" and node.get("running_mean") is None
+
+
 def _dead(graph: Graph, reads: list[set[int]], count: int) -> tuple[tuple[int, ...], ...]:
     """For each node, the values read or made there for the last time; input 0 stays, it tells the batch."""
     last = dict.fromkeys((output.number for output in graph.outputs), len(graph.nodes))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tersenet.graph.network import Network
-from tersenet.graph.plan import make_plan
+from tersenet.graph.plan import always_trains, make_plan
 
 # Large and prime, so that a product of sizes that holds for it holds for the batch.
 BATCH = 7919
@@ -23,8 +23,8 @@ def value_shapes(network: Network, batch: int = BATCH) -> tuple[tuple[int, ...],
     for name, slot in plan.tensors.items():
         tensor = network.dense(name)
         values[slot] = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-    for slot in plan.flags.values():
-        values[slot] = False
+    for position, slot in plan.flags.items():
+        values[slot] = always_trains(graph.nodes[position])
     with torch.no_grad():
         for step in plan.steps:
             step(values)

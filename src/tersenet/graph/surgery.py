@@ -6,7 +6,6 @@ of BatchNorm and activation; `coupled_groups` tells beforehand which layers lose
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.graph.coupling import Coupling, pads_of
 from tersenet.graph.network import Network
+from tersenet.graph.rebuild import rebuilt
 from tersenet.ir import Node, Value, make_node
 
 
@@ -124,30 +124,13 @@ def without_units(coupling: Coupling, removed: set[int]) -> Network:
     for (name, axis), stays in kept.items():
         if stays.size and not stays.any():
             raise TersenetError(f"no channel of '{name}' would be left on axis {axis}; keep at least one")
-    tensors: dict[str, Tensor] = {}
-    forms = network.forms()
-    parameters = dict(network.named_parameters())
-    for name in network.graph.parameters:
-        tensor = network.dense(name)
-        for (other, axis), stays in kept.items():
-            if other == name and not stays.all():
-                index = torch.from_numpy(np.flatnonzero(stays)).to(tensor.device)
-                tensor = tensor.index_select(axis, index)
-        old = parameters.get(name)
-        tensors[name] = tensor.clone() if old is None else nn.Parameter(tensor.clone(), requires_grad=old.requires_grad)
+    changed: dict[str, Tensor] = {}
+    for (name, axis), stays in kept.items():
+        if not stays.all():
+            tensor = changed.get(name, network.dense(name))
+            changed[name] = tensor.index_select(axis, torch.from_numpy(np.flatnonzero(stays)).to(tensor.device))
     nodes = tuple(_rewritten(coupling, node, removed) for node in network.graph.nodes)
-    smaller = Network(replace(network.graph, nodes=nodes), tensors)
-    for name, form in forms.items():
-        smaller.attach(name, copy.deepcopy(form))
-    copy_modes(network, smaller)
-    return smaller
-
-
-def copy_modes(old: Network, new: Network) -> None:
-    """Each layer of `new` trains where the layer of that name in `old` does."""
-    modes = {name: module.training for name, module in old.named_modules()}
-    for name, module in new.named_modules():
-        module.training = modes.get(name, old.training)
+    return rebuilt(network, replace(network.graph, nodes=nodes), changed)
 
 
 def _rewritten(coupling: Coupling, node: Node, removed: set[int]) -> Node:

@@ -28,8 +28,10 @@ from tersenet.graph import Network
 from tersenet.ir import write as write_graph
 from tersenet.measure.compression_table import compression_table
 from tersenet.measure.operations import count_operations
+from tersenet.methods.distill import taught_by
 from tersenet.recipes.recipe import Recipe
 from tersenet.recipes.steps import Step
+from tersenet.training import Criterion, TrainConfig
 from tersenet.training.evaluate import Score, evaluate
 from tersenet.training.loop import fit
 
@@ -161,9 +163,9 @@ class _Runner:
         started = time.time()
         label = step.label(stage) + (f" (attempt {attempt + 1})" if attempt else "")
         self.on_event({"kind": "stage", "label": label, "number": number, "steps": len(self.task.recipe.steps)})
-        network = self._network()
-        notes = step.apply(network, stage, self.task.seed, self.task.train)
-        history = self._train(network, step.train_config(stage), key, label)
+        network, notes = step.rewrite(self._network())
+        notes += step.apply(network, stage, self.task.seed, self.task.train)
+        history = self._train(network, step, stage, key, label)
         provisional = artifact.to_bytes(network, "raw")
         entry = {
             "key": key,
@@ -194,7 +196,8 @@ class _Runner:
         contents = decode(read_file(self.current), name=str(self.current), max_bytes=self._limit())
         return artifact.from_contents(contents).to(self.task.device)
 
-    def _train(self, network: Network, config: Any, key: str, label: str) -> list[dict[str, Any]]:
+    def _train(self, network: Network, step: Step, stage: int, key: str, label: str) -> list[dict[str, Any]]:
+        config = step.train_config(stage)
         if config is None or config.epochs == 0:
             return []
         history = fit(
@@ -205,9 +208,16 @@ class _Runner:
             seed=self.task.seed,
             checkpoint=self.task.run_dir / f"train-{key}.ckpt",
             device=self.task.device,
+            criterion=self._criterion(step, config),
             on_event=lambda event: self.on_event({"kind": "train", "label": label, **event}),
         )
         return [asdict(epoch) for epoch in history.epochs]
+
+    def _criterion(self, step: Step, config: TrainConfig) -> Criterion | None:
+        if step.teacher is None:
+            return None
+        teacher = self.start.clone().to(self.task.device)
+        return taught_by(teacher, step.teacher, config)
 
     # Scores ---------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,9 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tersenet.calibration import recalibrate_batchnorm, sample_batches
-from tersenet.graph import Network
+from tersenet.graph import Network, fold_batchnorm
+from tersenet.methods.dead import lost_units, remove_dead_units
+from tersenet.methods.distill import Teacher
 from tersenet.methods.prune import above_threshold, attach_pruned, global_keep, keep_largest
 from tersenet.methods.round import round_others
 from tersenet.methods.select import select_layers, setting
@@ -33,6 +35,7 @@ class Step(BaseModel):
     may_stop_early: ClassVar[bool] = False
 
     train: TrainConfig | None = Field(None, description="training after each stage of this step; none by default")
+    teacher: Teacher | None = Field(None, description="the network the run began with teaches; labels alone by default")
 
     @property
     def stages(self) -> int:
@@ -40,6 +43,10 @@ class Step(BaseModel):
 
     def label(self, stage: int) -> str:
         return self.id  # type: ignore[attr-defined]
+
+    def rewrite(self, network: Network) -> tuple[Network, list[str]]:
+        """The network with another op list, equal to it in eval mode, and what a user should know of it."""
+        return network, []
 
     def apply(self, network: Network, stage: int, seed: int, train: Any) -> list[str]:
         """Change the network in place; returns what a user should know, as sentences.
@@ -188,4 +195,28 @@ class CorrectBatchNorm(Step):
         return [] if corrected else ["the network has no BatchNorm with running statistics; nothing was corrected"]
 
 
-AnyStep = Annotated[Train | Prune | Store | Round | CorrectBatchNorm, Field(discriminator="id")]
+class RemoveDead(Step):
+    """Remove neurons and channels that pruning left without inputs or without readers (Han et al. 2015, section 3.5)."""
+
+    id: Literal["remove_dead"] = "remove_dead"
+
+    def rewrite(self, network: Network) -> tuple[Network, list[str]]:
+        smaller = remove_dead_units(network)
+        return smaller, lost_units(network, smaller) or ["every neuron and channel is in use; none was removed"]
+
+
+class FoldBatchNorm(Step):
+    """BatchNorm becomes one scale and one shift a channel: half its bytes. It trains on with fixed statistics only."""
+
+    id: Literal["fold_batchnorm"] = "fold_batchnorm"
+
+    def rewrite(self, network: Network) -> tuple[Network, list[str]]:
+        folded = fold_batchnorm(network)
+        if folded.graph == network.graph:
+            return network, ["the network has no BatchNorm with running statistics; nothing was folded"]
+        return folded, []
+
+
+AnyStep = Annotated[
+    Train | Prune | Store | Round | CorrectBatchNorm | RemoveDead | FoldBatchNorm, Field(discriminator="id")
+]
