@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -55,6 +58,15 @@ def test_settings_reach_the_steps_that_take_them_and_are_refused_elsewhere():
     assert recipe.steps[1].bits == {"*": 3}
     with pytest.raises(TersenetError, match="no step that takes keep"):
         load_recipe("share-code").with_settings(keep={"*": 0.5})
+
+
+def test_the_page_on_recipes_names_every_step_and_its_example_is_one():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert parse(example, "recipes.md").name == "mine"
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(
+        schema()["properties"]["steps"]["items"]["discriminator"]["mapping"]
+    )
 
 
 def test_a_schema_for_editors_names_every_step():
