@@ -16,7 +16,8 @@ from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.graph.coupling import Coupling, pads_of
+from tersenet.graph.coupling import Coupling
+from tersenet.graph.coupling_rules import pads_of
 from tersenet.graph.network import Network
 from tersenet.graph.rebuild import rebuilt
 from tersenet.ir import Node, Value, make_node
