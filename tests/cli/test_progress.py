@@ -63,6 +63,33 @@ def test_a_log_gets_a_line_an_epoch_and_one_in_a_while_between(monkeypatch, caps
     ]
 
 
+def test_scoring_inside_a_run_counts_its_batches_and_tells_the_time_left(monkeypatch, capsys):
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    show = Progress(Session())
+    told = {"kind": "evaluate", "label": "original: test"}
+    show(told)
+    now = 131.0
+    show(told | {"step": 5, "steps": 10})
+    now = 180.0
+    show(told | {"step": 6, "steps": None})
+    assert capsys.readouterr().err.splitlines() == [
+        "original: test, 5/10, 0:31 left",
+        "original: test, 6",
+    ]
+
+
+@pytest.mark.parametrize("command", ["compress", "evaluate"])
+def test_a_long_evaluation_says_how_far_it_is(tersenet, shelf, tmp_path, monkeypatch, command):
+    monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
+    words = [f"{shelf.own}:network", "--data", f"{shelf.own}:loaders"]
+    more = ["--recipe", "share-code", "-o", tmp_path / "x.terse"] if command == "compress" else []
+    lines = tersenet(command, *words, *more).err.splitlines()
+    named = ["original: test", "share: validate", "result: test"] if command == "compress" else ["evaluate on test"]
+    for label in named:
+        assert [f"{label}, {done}/3" for done in (1, 2, 3)] == [line for line in lines if line.startswith(f"{label}, ")]
+
+
 def test_quiet_is_quiet(monkeypatch):
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     with Session(quiet=True).progress() as show:

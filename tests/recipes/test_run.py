@@ -97,6 +97,19 @@ def test_a_run_stopped_at_every_event_ends_in_the_same_bytes(undisturbed, data, 
         shutil.rmtree(folder)
 
 
+def test_every_score_of_a_run_is_told_batch_by_batch(data, tmp_path):
+    events = []
+    long = data | {"validate": Blobs(600, 1)}
+    run(_network(), _task(long, tmp_path, recipe=RECIPE.model_copy(update={"steps": ()})), events.append)
+    told = [(event["label"], event.get("step"), event.get("steps")) for event in events if event["kind"] == "evaluate"]
+    assert told == [
+        (f"{which}: {split}", *count)
+        for which in ("original", "result")
+        for split, of in (("validate", 3), ("test", 1))
+        for count in ((None, None), *((done, of) for done in range(1, of + 1)))
+    ]
+
+
 def test_a_finished_run_is_not_done_again(undisturbed, data, tmp_path):
     run(_network(), _task(data, tmp_path))
     events = []

@@ -37,6 +37,7 @@ class Progress:
         self.task: Any = None
         self.spoken = time.monotonic()
         self.left = ""
+        self.count = self.counter("")
         if not session.quiet and sys.stderr.isatty():
             self.bar = _bar()
             self.bar.start()
@@ -52,7 +53,7 @@ class Progress:
             self._line(label)
             self._show(label, None, None, "")
         elif kind == "evaluate":
-            self._show(label, event.get("step"), event.get("steps"), "")
+            self._evaluating(label, event)
         elif kind == "train":
             self._training(label, event)
 
@@ -65,6 +66,13 @@ class Progress:
             self._show(label, done, of, left(seconds))
 
         return count
+
+    def _evaluating(self, label: str, event: dict[str, Any]) -> None:
+        if "step" in event:
+            self.count(event["step"], event["steps"])
+        else:
+            self._show(label, None, None, "")
+            self.count = self.counter(label)
 
     def _training(self, label: str, event: dict[str, Any]) -> None:
         epoch = f"{label}: epoch {event['epoch']}/{event['epochs']}"

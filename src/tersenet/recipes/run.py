@@ -224,8 +224,15 @@ class _Runner:
     def _score(self, network: Network, data: Any, label: str) -> dict[str, Any] | None:
         if data is None:
             return None
-        self.on_event({"kind": "evaluate", "label": label})
-        score = evaluate(network, data, metric=self.task.metric, device=self.task.device)
+        told = {"kind": "evaluate", "label": label}
+        self.on_event(told)
+        score = evaluate(
+            network,
+            data,
+            metric=self.task.metric,
+            device=self.task.device,
+            on_batch=lambda done, of: self.on_event(told | {"step": done, "steps": of}),
+        )
         return {name: value for name, value in asdict(score).items() if value is not None}
 
     def _drop_points(self, score: dict[str, Any] | None) -> float | None:
