@@ -89,6 +89,16 @@ def test_more_classes_than_outputs_are_refused(tersenet, shelf, tmp_path):
     assert "tells 3 classes apart, digits has 10" in tersenet("train", f"{own}:flat", *words).refused()
 
 
+def test_a_label_that_is_no_class_is_refused_in_whatever_batch_it_comes(tersenet, shelf, tmp_path):
+    words = [f"{shelf.own}:network", "--data", f"{shelf.own}:mislabelled"]
+    said = "a label is -100; the network has 3 classes, 0 to 2; none is ignored"
+    assert said in tersenet("evaluate", *words).refused()
+    assert said in tersenet("train", *words, "--epochs", 1, "-o", tmp_path / "w.safetensors").refused()
+    compress = ["compress", *words, "--recipe", shelf.recipe, "-o", tmp_path / "x.terse"]
+    assert said in tersenet(*compress).refused()
+    assert not (tmp_path / "w.safetensors").exists() and not (tmp_path / "x.terse").exists()
+
+
 def test_a_loader_that_can_be_gone_through_once_is_refused(tersenet, shelf):
     said = _evaluate(tersenet, f"{shelf.own}:network", f"{shelf.own}:once").refused()
     assert "train is a generator, which can be gone through once" in said

@@ -65,6 +65,14 @@ def test_nan_outputs_are_refused_by_their_number(Memory):
         evaluate(net, data, batch_size=7)
 
 
+@pytest.mark.parametrize("label", [-100, -1, 3])
+def test_a_label_that_is_no_class_is_refused(Memory, label):
+    net, data = problem(Memory, 3)
+    data.y[20] = label
+    with pytest.raises(TersenetError, match=f"a label is {label}; the network has 3 classes, 0 to 2"):
+        evaluate(net, data, batch_size=7)
+
+
 def test_empty_data_is_refused(Memory):
     net, data = problem(Memory, 3, n=0)
     with pytest.raises(TersenetError, match="the evaluation data is empty"):

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tersenet.errors import TersenetError
 from tersenet.forms import Codebook, Sparse
 from tersenet.graph import capture
-from tersenet.training import TrainConfig, fit
+from tersenet.training import TrainConfig, batch_loss, fit
 
 HARD = TrainConfig(
     epochs=3, batch_size=8, lr=0.05, optimiser="sgd", nesterov=True, weight_decay=1e-3, warmup_epochs=0.5,
@@ -287,6 +287,24 @@ def test_what_cannot_be_trained_gets_a_sentence(run, pictures):
         run(HARD, validate=None)
     with pytest.raises(TersenetError, match="no parameter that trains"):
         fit(nn.ReLU(), pictures(4), None, TrainConfig(epochs=1), seed=0)
+
+
+@pytest.mark.parametrize("label", [-100, -1, 3])
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize("part", ["train", "validate"])
+def test_a_label_that_is_no_class_is_refused_in_whatever_batch_it_comes(run, pictures, part, loss, label):
+    data = pictures(20)
+    data.y[-1] = label
+    with pytest.raises(TersenetError, match=f"a label is {label}; the network has 3 classes, 0 to 2"):
+        run(TrainConfig(epochs=1, batch_size=4, loss=loss), **{part: data})
+
+
+def test_a_teacher_s_loss_refuses_such_labels_too(pictures, small_net):
+    data = pictures(20)
+    data.y[-1] = 3
+    config = TrainConfig(epochs=1, batch_size=4)
+    with pytest.raises(TersenetError, match="a label is 3"):
+        fit(small_net(), data, None, config, seed=0, criterion=lambda outputs, y, x: batch_loss(config, outputs, y))
 
 
 def test_a_last_batch_of_one_is_left_out_only_where_batch_norm_needs_more(pictures, small_net):

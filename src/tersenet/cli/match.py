@@ -16,13 +16,15 @@ def check_match(model: nn.Module, loaders: Loaders) -> None:
     """Refuse inputs that the network cannot take, and classes that it does not have."""
     import torch
 
+    from tersenet.training.losses import are_labels
+
     x, y = loaders.first_batch()
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
             outputs = model(x)
-    except Exception as error:
+    except Exception as error:  # the network may be the user's own code, which can raise anything
         came = f"inputs of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
         raise TersenetError(
             f"the network does not take the inputs of {loaders.text}: {came} came, and it raised "
@@ -30,12 +32,12 @@ def check_match(model: nn.Module, loaders: Loaders) -> None:
         ) from error
     finally:
         model.train(training)
-    if not isinstance(outputs, torch.Tensor) or not isinstance(y, torch.Tensor) or outputs.ndim != y.ndim + 1:
+    if not isinstance(outputs, torch.Tensor) or not isinstance(y, torch.Tensor) or not are_labels(outputs, y):
         return
     # A data set of the zoo says how many classes it has; of a loader the first batch is seen.
     known = getattr(next(iter(loaders.parts.values())), "classes", 0)
-    needed = max(known, int(y.max()) + 1 if y.numel() and not y.is_floating_point() else 0)
-    if needed > outputs.shape[1]:
+    needed = max(known, int(y.max()) + 1 if y.numel() else 0)
+    if needed > outputs.shape[1] and y.shape[1:] == outputs.shape[2:]:
         raise TersenetError(
             f"the network tells {outputs.shape[1]} classes apart, {loaders.text} has {needed} or more; "
             "take a network with as many outputs"

@@ -19,7 +19,7 @@ from tersenet.training.batches import (
 )
 from tersenet.training.errors import TrainingError
 from tersenet.training.layout import channels_last
-from tersenet.training.losses import count_correct, regression_target
+from tersenet.training.losses import check_labels, count_correct, cross_entropy, regression_target
 
 TOP = 5
 TOP_FROM_CLASSES = 11
@@ -119,8 +119,9 @@ def _classify(model: nn.Module, loader: EvaluationLoader, device: torch.device, 
     examples, answers, classes = 0, 0, 0
     counted = False
     for x, y in loader:
-        x, y = x.to(device), y.to(device)
-        outputs = model(channels_last(x))
+        outputs = model(channels_last(x.to(device)))
+        check_labels(outputs, y)
+        y = y.to(device)
         examples, answers = examples + len(x), answers + y.numel()
         bad += int((~torch.isfinite(outputs)).sum())
         loss_sum += float(_summed_loss(outputs, y, loss))
@@ -147,7 +148,7 @@ def _summed_loss(outputs: Tensor, target: Tensor, loss: str) -> Tensor:
     """Summed over answers; a squared error is first averaged over the outputs of an answer."""
     if loss == "mse":
         return F.mse_loss(outputs, regression_target(outputs, target)) * target.numel()
-    return F.cross_entropy(outputs, target, reduction="sum")
+    return cross_entropy(outputs, target, reduction="sum")
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from tersenet.training.evaluate import Score, evaluate
 from tersenet.training.history import EpochRecord, History
 from tersenet.training.interrupts import DeferredInterrupts, Stopped
 from tersenet.training.layout import channels_last
-from tersenet.training.losses import batch_loss, count_correct, penalty
+from tersenet.training.losses import batch_loss, check_labels, count_correct, penalty
 from tersenet.training.meter import Meter, Sums
 from tersenet.training.optimiser import make_optimiser
 from tersenet.training.schedule import learning_rate
@@ -182,10 +182,12 @@ class _Run:
             self.lr = learning_rate(config, self.epoch + min(step * length, 1.0), length)
             for group in optimiser.param_groups:
                 group["lr"] = self.lr
+            labels = y
             x, y, share = self.devices.slice(x, y)
             optimiser.zero_grad(set_to_none=True)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 outputs = self.wrapped(channels_last(x))
+            check_labels(outputs, labels)
             if config.precision != "float32":
                 outputs = outputs.float()
             loss = self.loss(outputs, y, x)
