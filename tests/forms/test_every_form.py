@@ -11,12 +11,15 @@ import torch
 from tersenet import storage
 from tersenet.bits import ByteReader
 from tersenet.errors import TersenetError
-from tersenet.forms import FORMS, Codebook, Dense, Form, Sparse, form_class, lift
+from tersenet.forms import FORMS, Codebook, Dense, Form, Sparse, Uniform, form_class, lift
 
 OPTIONS = {"codebook": {"k": 5, "init": "optimum"}}
 NESTED = {
     "sparse of codebook": partial(Sparse.fit, values=partial(Codebook.fit, k=4, init="linear")),
     "sparse of float16": partial(Sparse.fit, values=partial(Dense.fit, dtype="float16")),
+    "uniform by row": partial(Uniform.fit, bits=4, per="row"),
+    "uniform between least and largest": partial(Uniform.fit, bits=3, symmetric=False),
+    "sparse of uniform": partial(Sparse.fit, values=partial(Uniform.fit, bits=12)),
     "codebook of float16": partial(Codebook.fit, k=6, init="optimum", table="float16"),
 }
 FITS = {name: partial(form_class(name).fit, **OPTIONS.get(name, {})) for name in FORMS} | NESTED
@@ -71,9 +74,14 @@ def test_zeros_stay_zero_in_sparse_forms_and_every_parameter_gets_the_gradient_o
     form = fit(weight)
     upstream = torch.randn(30, 40, generator=torch.Generator().manual_seed(1))
     form().backward(upstream)
-    total = sum(float(parameter.grad.double().sum()) for parameter in form.parameters())
-    reached = upstream[weight != 0] if isinstance(form, Sparse) else upstream
-    assert total == pytest.approx(float(reached.double().sum()), rel=1e-5)
+    # Every form is linear in what it trains, so that gradient times parameter is gradient times weight (Euler).
+    along = sum(float((parameter.grad.double() * parameter.detach()).sum()) for parameter in form.parameters())
+    products = upstream.double() * form().detach()
+    assert along == pytest.approx(float(products.sum()), abs=float(products.abs().sum()) * 2**-11)
+    if not any(isinstance(part, Uniform) for part in form.modules()):  # a step reaches its weights times their levels
+        total = sum(float(parameter.grad.double().sum()) for parameter in form.parameters())
+        reached = upstream[weight != 0] if isinstance(form, Sparse) else upstream
+        assert total == pytest.approx(float(reached.double().sum()), rel=1e-5)
     if isinstance(form, Sparse):
         with torch.no_grad():
             for parameter in form.parameters():
@@ -105,7 +113,7 @@ def test_the_table_of_forms_names_classes_that_are_forms():
     for name in FORMS:
         assert issubclass(form_class(name), Form)
         assert form_class(name).__name__.lower() == name
-    with pytest.raises(TersenetError, match="this build knows sparse, codebook, dense"):
+    with pytest.raises(TersenetError, match="this build knows sparse, codebook, uniform, dense"):
         form_class("ternay")
 
 

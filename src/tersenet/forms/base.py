@@ -16,6 +16,7 @@ from tersenet.storage import Storage
 FORMS: dict[str, str] = {
     "sparse": "tersenet.forms.sparse:Sparse",
     "codebook": "tersenet.forms.codebook:Codebook",
+    "uniform": "tersenet.forms.uniform:Uniform",
     "dense": "tersenet.forms.dense:Dense",
 }
 
