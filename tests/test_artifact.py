@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -10,9 +11,10 @@ from torch import nn
 
 import tersenet
 from tersenet import artifact
+from tersenet.container import decode
 from tersenet.errors import TersenetError
 from tersenet.forms import Codebook, Dense, Sparse
-from tersenet.graph import capture
+from tersenet.graph import Network, capture
 from tersenet.methods.prune import keep_largest
 
 
@@ -102,6 +104,66 @@ def test_mostly_zero_weights_are_stored_sparse_without_being_asked_and_negative_
     artifact.save(net, tmp_path / "b.terse")
     loaded = tersenet.load(tmp_path / "b.terse").dense("head.weight")
     assert loaded.numpy().tobytes() == net.dense("head.weight").numpy().tobytes()
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_a_network_of_another_float_type_runs_as_before(dtype, dense, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 40), nn.ReLU(), nn.Linear(40, 3))
+    with torch.no_grad():  # what float16 holds, and mostly zeros: stored as no plain float32 table
+        model[0].weight.copy_(model[0].weight.half())
+        model[2].weight.copy_(keep_largest(model[2].weight, 0.1))
+    net = capture(model.to(dtype), torch.zeros(2, 6, dtype=dtype))
+    artifact.save(net, tmp_path / "a.terse")
+    loaded = tersenet.load(tmp_path / "a.terse", dense=dense)
+    for name, tensor in net.tensors().items():
+        assert loaded.dense(name).dtype == dtype and torch.equal(loaded.dense(name), tensor), name
+    x = torch.randn(5, 6, dtype=dtype)
+    assert torch.equal(loaded(x), net(x))
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_loaded_network_shares_no_memory_with_the_contents(net, dense):
+    contents = decode(artifact.to_bytes(net))
+    first, second = (artifact.from_contents(contents, dense=dense) for _ in range(2))
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.add_(1)
+    for name in net.graph.parameters:
+        assert torch.equal(second.dense(name), net.dense(name)), name
+    assert artifact.to_bytes(artifact.from_contents(contents)) == artifact.to_bytes(net)
+
+
+def test_a_tensor_without_elements_is_stored(tmp_path):
+    net = capture(nn.Linear(3, 2), torch.zeros(2, 3))
+    graph = replace(net.graph, parameters={**net.graph.parameters, "none": "float32", "no": "int64"})
+    empty = {"none": torch.zeros(0, 3), "no": torch.zeros(0, dtype=torch.int64)}
+    artifact.save(Network(graph, {**net.tensors(), **empty}), tmp_path / "a.terse")
+    assert tersenet.load(tmp_path / "a.terse").dense("none").shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("captured", "later"), [("float32", "float64"), ("float16", "float32"), ("bfloat16", "float32")]
+)
+def test_a_type_that_changed_after_the_capture_never_loses_digits_silently(captured, later, tmp_path):
+    captured, later = getattr(torch, captured), getattr(torch, later)
+    net = capture(nn.Linear(3, 2).to(captured), torch.zeros(2, 3, dtype=captured)).to(later)
+    artifact.save(net, tmp_path / "exact.terse")
+    with torch.no_grad():
+        net.layer("").weight += 1e-4 * net.layer("").weight ** 2
+    with pytest.raises(TersenetError, match=r"'weight' is float(64|32) and does not fit b?float(32|16)"):
+        artifact.save(net, tmp_path / "a.terse")
+
+
+@pytest.mark.parametrize("value", [-3, 2**32])
+def test_an_integer_that_cannot_be_stored_is_named(value, tmp_path):
+    net = capture(nn.Linear(3, 2), torch.zeros(2, 3))
+    graph = replace(net.graph, parameters={**net.graph.parameters, "offset": "int64"})
+    net = Network(graph, {**net.tensors(), "offset": torch.tensor([7, value])})
+    sentence = f"tensor 'offset' holds the integer {value}; 0 to 4294967295 can be stored"
+    with pytest.raises(TersenetError, match=f"^{sentence}$"):
+        artifact.save(net, tmp_path / "a.terse")
 
 
 def test_what_does_not_fit_the_file_is_refused_by_name(tmp_path):

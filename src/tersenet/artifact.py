@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tersenet.bits import IntStream
-from tersenet.container import Contents, Model, encode, read, read_dense
+from tersenet.bits import MAX_ALPHABET, IntStream
+from tersenet.container import Contents, Model, encode, read
 from tersenet.container import write as write_file
 from tersenet.errors import TersenetError
 from tersenet.forms import Dense, Form, Sparse, lift
@@ -58,25 +58,22 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None, dense: b
     max_bytes   refuse a file that decodes to more (default: the smaller of 16 GiB and 1000 times its length)
     dense       ordinary dense parameters instead of the forms the weights are stored in
     """
-    if dense:
-        contents = read(path, max_bytes=max_bytes)
-        arrays = read_dense(path, max_bytes=max_bytes)
-        return Network(contents.model.graph, {name: torch.from_numpy(array) for name, array in arrays.items()})
-    return from_contents(read(path, max_bytes=max_bytes))
+    return from_contents(read(path, max_bytes=max_bytes), dense=dense)
 
 
-def from_contents(contents: Contents) -> Network:
-    """The network of a file that has been read."""
+def from_contents(contents: Contents, *, dense: bool = False) -> Network:
+    """The network of a file that has been read; it shares no memory with the contents. `dense` as in `load`."""
     model = contents.model
     tensors: dict[str, Tensor] = {}
     forms: dict[str, Form] = {}
     for name, storage in model.tensors.items():
+        dtype = model.graph.parameters[name]
         # Biases and the like may lie in the file as float16 or by their non-zeros, where that is smaller and loses
-        # nothing; they train on as the plain numbers they were.
-        weight = len(storage.shape) > 1 and storage.kind == "float" and name not in model.graph.buffers
-        form = lift(storage) if weight else None
+        # nothing; they train on as the plain numbers they were. Forms compute float32: other dtypes have none.
+        weight = dtype == "float32" and len(storage.shape) > 1 and name not in model.graph.buffers
+        form = lift(storage) if weight and not dense else None
         if form is None or (isinstance(form, Dense) and form.dtype == "float32"):
-            tensors[name] = _to_dtype(decode(storage), model.graph.parameters[name])
+            tensors[name] = _to_dtype(decode(storage), dtype)
         else:
             tensors[name] = form().detach()
             forms[name] = form
@@ -87,24 +84,19 @@ def from_contents(contents: Contents) -> Network:
 
 
 def _to_dtype(array: np.ndarray, dtype: str) -> Tensor:
-    """A decoded array as a tensor of the dtype that the graph declares."""
-    signed = array if array.dtype.kind == "f" else array.astype(np.int64)
-    return torch.from_numpy(np.ascontiguousarray(signed)).to(getattr(torch, dtype))
+    """A decoded array as a tensor of its own, of the dtype that the graph declares."""
+    return torch.from_numpy(array.astype(np.float32 if array.dtype.kind == "f" else np.int64)).to(getattr(torch, dtype))
 
 
 def _lossless(name: str, tensor: Tensor, dtype: str, coder: str) -> Storage:
+    """Storage of a tensor without a form, which decodes to its very bits under the `dtype` that the graph declares."""
     tensor = tensor.detach().cpu()
     shape = tuple(tensor.shape)
     if not dtype.startswith(("float", "bfloat")):
         return _shaped(_integers(name, tensor), shape)
-    if dtype == "float16":
-        values = tensor.numpy().reshape(-1)
-    else:
-        values = tensor.float().numpy().reshape(-1)
-        if dtype == "float64" and not torch.equal(tensor, torch.from_numpy(values).double().reshape(shape)):
-            raise TersenetError(f"tensor '{name}' is float64 and does not fit float32; call model.float() first")
+    values = _floats(name, tensor, dtype)
     best = _shaped(smallest_floats(values, coder), shape)
-    zeros = 1 - np.count_nonzero(values) / max(values.size, 1)
+    zeros = np.count_nonzero(values == 0) / max(values.size, 1)
     # A negative zero would come back positive, so such a tensor stays dense.
     exact = dtype == "float32" and np.all(np.isfinite(values)) and not np.any(np.signbit(values[values == 0]))
     if not exact or zeros < MOSTLY_ZERO:
@@ -113,14 +105,33 @@ def _lossless(name: str, tensor: Tensor, dtype: str, coder: str) -> Storage:
     return min(best, sparse, key=lambda tree: size_bytes(tree, coder))
 
 
+def _floats(name: str, tensor: Tensor, dtype: str) -> np.ndarray:
+    """The tensor's values, flat: float16 if that is declared, else float32, in which bfloat16 is exact."""
+    declared = getattr(torch, dtype)
+    stored = torch.float16 if dtype == "float16" else torch.float32
+    kept = tensor.to(declared).to(stored)
+    same = tensor.dtype == declared and dtype != "float64"
+    if not same and not torch.allclose(kept.double(), tensor.double(), rtol=0, atol=0, equal_nan=True):
+        raise TersenetError(
+            f"tensor '{name}' is {_plain(tensor.dtype)} and does not fit "
+            f"{_plain(stored if dtype == 'float64' else declared)}, as which it would be stored; "
+            "call model.float() and capture it again"
+        )
+    return kept.numpy().reshape(-1)
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def _integers(name: str, tensor: Tensor) -> Storage:
     values = tensor.to(torch.int64).numpy().reshape(-1)
-    if values.size and values.min() < 0:
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    if low < 0 or high >= MAX_ALPHABET:
         raise TersenetError(
-            f"tensor '{name}' holds the negative integer {values.min()}; only 0 and above can be stored"
+            f"tensor '{name}' holds the integer {low if low < 0 else high}; 0 to {MAX_ALPHABET - 1} can be stored"
         )
-    top = int(values.max()) if values.size else 0
-    return Integers(IntStream(name=name, values=values, alphabet=max(top + 1, 2)))
+    return Integers(IntStream(name=name, values=values, alphabet=high + 1))
 
 
 def _shaped(flat: Storage, shape: tuple[int, ...]) -> Storage:
