@@ -165,7 +165,7 @@ def baseline(model: torch.nn.Module, name: str, data: object, seed: int, work: P
 
 
 def show(event: dict[str, object]) -> None:
-    if event["kind"] != "train" or event.get("step") == event.get("steps"):
+    if event["kind"] == "stage" or event.get("step") == event.get("steps"):
         print(
             time.strftime("%H:%M:%S"),
             {key: event[key] for key in ("kind", "label", "epoch", "loss", "accuracy") if key in event},
