@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -33,7 +35,7 @@ def store_dense(network: Network, name: str, *, dtype: str) -> None:
     attach_values(network, name, lambda kept: Dense.fit(kept, dtype=dtype))
 
 
-def attach_values(network: Network, name: str, fit) -> None:  # type: ignore[no-untyped-def]
+def attach_values(network: Network, name: str, fit: Callable[[Tensor], Form]) -> None:
     """Put a form made by `fit` in place of the values of `name`, inside a sparse form where there are zeros."""
     held = network.form(name)
     weight = network.dense(name)
