@@ -16,6 +16,7 @@ import numpy as np
 
 from tersenet.bits import IntStream, entropy_bits
 from tersenet.errors import TersenetError
+from tersenet.forms.dense import smallest_spelling
 from tersenet.storage import Floats, Integers, Permute, Reshape, Scatter, Storage, Table, reorder, size_bytes
 
 # Spans tried for the gaps: 2**b - 1, so that gap symbols take b bits before coding.
@@ -171,14 +172,15 @@ def _codes(position: np.ndarray, shape: tuple[int, ...], values: Storage, coder:
     if total > 2 * len(position) or len(entries) + 1 > MAX_CODES:
         return
     counts = np.bincount(index, minlength=len(entries))
-    with_zero = np.concatenate(([total - len(position)], counts))
-    extra = _estimate_bits(with_zero, len(with_zero), coder) - _estimate_bits(counts, len(counts), coder)
+    all_counts = np.concatenate(([total - len(position)], counts))
+    extra = _estimate_bits(all_counts, len(all_counts), coder) - _estimate_bits(counts, len(counts), coder)
 
     def build() -> Storage:
         codes = np.zeros(total, np.int64)
         codes[position] = index.astype(np.int64) + 1
         stream = IntStream(name="index", values=codes, alphabet=len(entries) + 1)
-        table = Table(Floats(np.concatenate([np.zeros(1, entries.dtype), entries])), Integers(stream))
+        with_zero = np.concatenate([np.zeros(1, entries.dtype), entries])
+        table = Table(smallest_spelling(with_zero, coder), Integers(stream))
         return table if len(shape) == 1 else Reshape(table, shape)
 
     yield _Candidate(extra, build)

@@ -12,6 +12,7 @@ from tersenet.bits import IntStream
 from tersenet.errors import TersenetError
 from tersenet.forms._kmeans import cluster
 from tersenet.forms.base import Form, check_weight
+from tersenet.forms.dense import smallest_spelling
 from tersenet.storage import Floats, Integers, Reshape, Storage, Table
 
 TABLE_DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -50,7 +51,8 @@ class Codebook(Form):
         self.shape = tuple(index.shape)
         self.table = table
         self.centroids = nn.Parameter(centroids.clone())
-        # Smallest signed types that torch can index with; a codebook holds at most 65,536 values.
+        # The smallest types that torch has for them: a codebook holds at most 65,536 values, and uint16 lacks most of
+        # its operations.
         self.register_buffer("index", index.to(torch.uint8 if len(centroids) <= 256 else torch.int32))
 
     @classmethod
@@ -89,7 +91,7 @@ class Codebook(Form):
         if len(used) < len(entries):
             entries, index = entries[used], np.searchsorted(used, index)
         stream = IntStream(name="index", values=index, alphabet=max(len(entries), 1))
-        table = Table(Floats(entries), Integers(stream))
+        table = Table(smallest_spelling(entries, coder), Integers(stream))
         return table if len(self.shape) == 1 else Reshape(table, self.shape)
 
     @classmethod

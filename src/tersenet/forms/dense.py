@@ -14,12 +14,17 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def smallest_floats(values: np.ndarray, coder: str) -> Floats:
-    """A float table without loss: as float16 where all values are, as bytes or as coded byte planes."""
+    """A table of the values without loss, as float16 where all of them are, in its smallest spelling."""
     if values.dtype == np.float32:
         with np.errstate(over="ignore"):
             half = values.astype(np.float16)
         if half.astype(np.float32).tobytes() == values.tobytes():
             values = half
+    return smallest_spelling(values, coder)
+
+
+def smallest_spelling(values: np.ndarray, coder: str) -> Floats:
+    """A table of the values in their own dtype: their bytes, or byte planes where those are smaller under `coder`."""
     plain, planes = Floats(values), Floats(values, planes=True)
     return planes if size_bytes(planes, coder) < size_bytes(plain, coder) else plain
 
