@@ -95,6 +95,12 @@ def test_what_is_written_is_read(tmp_path, size):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("name", ["a" * 255, "\N{GRINNING FACE}" * 63], ids=["1 byte a letter", "4 bytes a letter"])
+def test_the_longest_names_that_a_folder_takes_can_be_written(tmp_path, name):
+    atomic_write(tmp_path / name, b"x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_the_data_is_flushed_before_the_rename_and_the_folder_after_it(tmp_path):
     log = calls_of_a_good_write(tmp_path, False)
     assert log.index("write") < log.index("fsync") < log.index("replace")

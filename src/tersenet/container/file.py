@@ -136,8 +136,10 @@ def _decode(data: bytes, max_bytes: int) -> Contents:
         raise TersenetError(f"section weights: {error}") from error
     ledger.extend(rows)
     for kind, section in sections.items():
-        if kind not in (GRAPH, WEIGHTS):
-            ledger.append(Row(SECTIONS.get(kind, f"section {kind}"), "json", "", "zlib", len(section)))
+        if kind == PROVENANCE:
+            ledger.append(Row("provenance", "json", "", "zlib", len(section)))
+        elif kind not in SECTIONS:
+            ledger.append(Row(f"section {kind}", "unknown", "", "", len(section)))
     return Contents(model, tuple(ledger), len(data))
 
 

@@ -16,7 +16,8 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     Raises TersenetError where the folder is missing, read-only or full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(6)}.tmp")
+    # The beginning of the name says whose it is; 32 characters take 128 bytes at most, and a name may take 255.
+    temporary = target.with_name(f".{target.name[:32]}.{secrets.token_hex(6)}.tmp")
     try:
         try:
             _write_through(temporary, data)
