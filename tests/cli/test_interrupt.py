@@ -1,4 +1,7 @@
-"""Stopped in the middle of training and started again, a command ends in the bytes of an undisturbed run."""
+"""Stopped in the middle of training and started again, a command ends in the bytes of an undisturbed run.
+
+And whenever Ctrl-C comes, it ends in one line.
+"""
 
 from __future__ import annotations
 
@@ -81,3 +84,30 @@ def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes(tersenet, wor
     assert "share: epoch 12/20" in again.err and "prune: epoch" not in again.err
     assert number == signal.SIGKILL or "share: epoch 2/20" not in again.err
     assert output.read_bytes() == undisturbed
+
+
+def _ctrl_c(*_, **__):
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "place", ["tersenet.cli.app.make_app", "tersenet.cli.command.Session", "tersenet.container.decode"]
+)
+def test_ctrl_c_ends_in_one_line_before_and_in_a_command(tersenet, shelf, monkeypatch, place):
+    """While modules are imported, while typer reads the words, while the command works."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(place, _ctrl_c)
+    ended = tersenet("inspect", shelf.terse)
+    assert (ended.code, ended.out, ended.err) == (130, "", "tersenet: error: interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_that_an_import_turns_into_another_error_is_still_an_interruption(tersenet, shelf, tmp_path):
+    """As numpy's extension modules do: "cannot load module more than once per process"."""
+    code = tmp_path / "half.py"
+    code.write_text(
+        "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\n"
+        "except BaseException:\n    raise ImportError('cannot load module')\n"
+    )
+    ended = tersenet("evaluate", f"{code}:net", "--data", "digits28")
+    assert (ended.code, ended.err) == (130, "tersenet: error: interrupted\n")

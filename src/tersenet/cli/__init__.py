@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from tersenet.cli.interrupts import leave, on_interrupt
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `tersenet` script; the words after its name are taken from the shell where none are given."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    with on_interrupt(leave):
+        _main(sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         from tersenet import __version__
 

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 
 import typer
 
+from tersenet.cli.interrupts import INTERRUPTED, on_interrupt
 from tersenet.cli.session import Session
 from tersenet.errors import TersenetError
 
-DONE, GOAL_NOT_MET, USAGE, BAD_INPUT, FAULT, INTERRUPTED = 0, 1, 2, 3, 70, 130
+DONE, GOAL_NOT_MET, USAGE, BAD_INPUT, FAULT = 0, 1, 2, 3, 70
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "json": (Annotated[bool, typer.Option("--json", help="the result as one JSON object on stdout")], False),
@@ -51,33 +52,39 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _guarded(function: Callable[..., None], session: Session, arguments: dict[str, Any]) -> int:
+    interrupts: list[bool] = []
     try:
-        with redirect_stdout(sys.stderr):
+        with on_interrupt(lambda: interrupts.append(True)), redirect_stdout(sys.stderr):
             function(session, **arguments)
         session.stdout.flush()
         return DONE
-    except KeyboardInterrupt:
-        return _refuse(session, f"interrupted{session.how_to_go_on}", INTERRUPTED)
-    except TersenetError as error:
+    except (KeyboardInterrupt, Exception) as error:
+        # An extension module that is interrupted while it is imported raises what it likes.
+        if interrupts or isinstance(error, KeyboardInterrupt):
+            return _refuse(session, f"interrupted{session.how_to_go_on}", INTERRUPTED)
+        return _failed(session, error)
+
+
+def _failed(session: Session, error: Exception) -> int:
+    if isinstance(error, TersenetError):
         return _refuse(session, str(error), _code(error))
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         # Whoever read our output left. Nothing is wrong; and Python must not flush into the pipe again.
         sys.stdout = None
         return DONE
-    except OSError as error:
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return _refuse(session, f"{where}{error.strerror or error}", BAD_INPUT)
-    except ModuleNotFoundError as error:
+    if isinstance(error, ModuleNotFoundError):
         package = (error.name or "tersenet").split(".")[0]
         if package == "tersenet":
             return _fault(session, error)
         return _refuse(
             session, f"this needs the package '{package}'; install it with: pip install 'tersenet[torch]'", USAGE
         )
-    except Exception as error:
-        if hasattr(error, "exit_code"):  # typer's own
-            raise
-        return _fault(session, error)
+    if hasattr(error, "exit_code"):  # typer's own
+        raise error
+    return _fault(session, error)
 
 
 def _code(error: TersenetError) -> int:
