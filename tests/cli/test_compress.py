@@ -21,7 +21,7 @@ def test_a_network_of_the_zoo_becomes_a_file_whose_numbers_are_true(tersenet, sh
     assert record["bytes"] == shelf.terse.stat().st_size
     assert record["original_bytes"] == 4 * record["parameters"] == 4 * 7850
     assert record["ratio"] == record["original_bytes"] / record["bytes"] > 10
-    assert record["recipe"] == "tiny" and record["latency_ms"] is None
+    assert record["recipe"] == "tiny" and set(record["latency_ms"]) == {"original", "result"}
     again = tersenet("evaluate", shelf.terse, "--data", "digits28", "--json").record
     assert again["accuracy"] == record["result"]["test"]["accuracy"]
     drop = record["original"]["validate"]["accuracy"] - record["result"]["validate"]["accuracy"]
@@ -43,6 +43,8 @@ def test_a_finished_run_gives_its_file_again_without_training(tersenet, shelf, t
     assert again.code == 0 and "epoch" not in again.err
     assert output.read_bytes() == shelf.terse.read_bytes()
     assert "x smaller" in again.out and f"tersenet report {folder}" in again.out
+    was, now = (shelf.compressed.record["latency_ms"][which] for which in ("original", "result"))
+    assert f"latency     {was:.3g} -> {now:.3g} ms an example" in again.out, "what was timed stays"
 
 
 def test_the_folder_of_another_run_is_refused(tersenet, shelf, tmp_path):

@@ -26,3 +26,10 @@ def test_one_repeat_has_no_spread_and_none_is_refused():
     assert latency_ms(lambda: None, repeats=1).spread == 0
     with pytest.raises(TersenetError, match="0 repeats"):
         latency_ms(lambda: None, repeats=0)
+
+
+def test_a_limit_ends_the_turns_but_not_before_there_are_enough_for_a_median():
+    slow = {"a": lambda: None, "b": lambda: None}
+    assert compare_latency(slow, repeats=30, limit_s=0.0)["b"].repeats == latency.FEWEST_REPEATS
+    assert compare_latency(slow, repeats=30, limit_s=60.0)["b"].repeats == 30
+    assert compare_latency(slow, repeats=2, limit_s=0.0)["b"].repeats == 2

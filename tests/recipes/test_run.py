@@ -76,6 +76,13 @@ def test_the_file_is_the_network_that_was_scored_and_the_ledger_adds_up(undistur
     assert int(torch.count_nonzero(network.dense("0.weight"))) == round(0.2 * 12 * 16)
 
 
+def test_both_networks_are_timed_and_the_file_does_not_say_how_long_they_took(undisturbed):
+    contents, record = undisturbed
+    assert set(record.final["latency"]) == {"original", "result"}
+    assert all(found["median_ms"] > 0 and found["repeats"] >= 3 for found in record.final["latency"].values())
+    assert b"latency" not in json.dumps(decode(contents).model.provenance).encode()
+
+
 def test_a_run_stopped_at_every_event_ends_in_the_same_bytes(undisturbed, data, tmp_path):
     events = []
     run(_network(), _task(data, tmp_path / "count"), events.append)

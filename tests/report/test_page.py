@@ -300,14 +300,26 @@ def test_values_of_a_wrong_kind_do_not_break_the_page(run_dir: Path, edit: Edit,
         edit(replaced_by(clean))
 
 
-def test_latency_is_shown_where_it_was_measured(run_dir: Path, edit: Edit) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (1.5, 0.5, "1.5 → 0.5 ms 3.0× faster"),
+        (1.0, 2.0, "1 → 2 ms 2.0× slower"),
+        (1.0, 0.95, "1 → 0.95 ms no clear change"),
+    ],
+)
+def test_latency_is_shown_where_it_was_measured(
+    run_dir: Path, edit: Edit, before: float, after: float, said: str
+) -> None:
     def add(record: dict[str, Any]) -> None:
-        record["final"]["latency"] = {"median_ms": 0.5, "min_ms": 0.4, "spread": 0.0, "repeats": 30}
-        record["final"]["original"]["latency"] = {"median_ms": 1.5}
+        times = {"original": before, "result": after}
+        record["final"]["latency"] = {
+            which: {"median_ms": ms, "min_ms": 0.4, "spread": 0.1, "repeats": 30} for which, ms in times.items()
+        }
 
     edit(add)
     text = Page(drawn(run_dir)).text
-    assert "1.5 → 0.5 ms" in text and "3.0× faster" in text
+    assert said in text and "median of 30 calls, one example on one thread" in text
 
 
 def test_the_metric_of_the_user_decides_where_there_is_one(run_dir: Path, edit: Edit) -> None:

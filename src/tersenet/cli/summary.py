@@ -29,7 +29,7 @@ def compression_record(record: RunRecord, output: Path, run_dir: Path) -> dict[s
         "result": {"validate": final["validate"], "test": final["test"]},
         "drop_points": final["drop_points"],
         "operations": operations,
-        "latency_ms": None,
+        "latency_ms": {which: found["median_ms"] for which, found in final["latency"].items()},
         "layers": final["table"]["rows"],
         "total": final["table"]["total"],
         "notes": [note for stage in record.stages for note in stage["notes"]],
@@ -46,7 +46,7 @@ def compression_text(record: dict[str, Any]) -> str:
         f"size        {record['original_bytes']:,} -> {record['bytes']:,} bytes, {record['ratio']:.1f}x smaller",
         f"accuracy    {accuracy}",
         f"operations  {_operations(record['operations'])}",
-        f"latency     {NOT_MEASURED}",
+        f"latency     {_latency(record['latency_ms'])}",
     ]
     text = "\n".join(lines) + "\n\n" + _layers([*record["layers"], record["total"]])
     if record["notes"]:
@@ -61,6 +61,10 @@ def _operations(rows: list[dict[str, Any]]) -> str:
     dense = sum(row["macs_dense"] for row in rows)
     effective = sum(row["macs_effective"] for row in rows)
     return f"{dense:,} -> {round(effective):,} multiply-adds an example that meet a weight"
+
+
+def _latency(median_ms: dict[str, float]) -> str:
+    return f"{median_ms['original']:.3g} -> {median_ms['result']:.3g} ms an example, in PyTorch on one thread"
 
 
 def _layers(rows: list[dict[str, Any]]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from tersenet.errors import TersenetError
 
 MS_PER_NS = 1e-6
+# What a median needs at least, whatever the time takes.
+FEWEST_REPEATS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +32,22 @@ def latency_ms(fn: Callable[[], Any], *, repeats: int = 30, warmup: int = 3) -> 
 
 
 def compare_latency(
-    calls: Mapping[str, Callable[[], Any]], *, repeats: int = 30, warmup: int = 3
+    calls: Mapping[str, Callable[[], Any]], *, repeats: int = 30, warmup: int = 3, limit_s: float | None = None
 ) -> dict[str, Latency]:
-    """Time several calls in turns, so that what disturbs the machine disturbs them alike."""
+    """Time several calls in turns, so that what disturbs the machine disturbs them alike.
+
+    limit_s   where it passes, warm-up included, fewer repeats do, but no fewer than FEWEST_REPEATS
+    """
     if repeats < 1 or warmup < 0:
         raise TersenetError(f"{repeats} repeats after {warmup} calls of warm-up; take 1 or more after 0 or more")
+    began = time.monotonic()
     for fn in calls.values():
         for _ in range(warmup):
             fn()
     times_ns: dict[str, list[int]] = {name: [] for name in calls}
-    for _ in range(repeats):
+    for turn in range(repeats):
+        if limit_s is not None and turn >= FEWEST_REPEATS and time.monotonic() - began > limit_s:
+            break
         for name, fn in calls.items():
             start = time.perf_counter_ns()
             fn()

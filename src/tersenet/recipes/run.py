@@ -27,6 +27,7 @@ from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.ir import write as write_graph
 from tersenet.measure.compression_table import compression_table
+from tersenet.measure.inference import compare_networks
 from tersenet.measure.operations import count_operations
 from tersenet.methods.distill import taught_by
 from tersenet.recipes.recipe import Recipe
@@ -303,6 +304,8 @@ class _Runner:
         final["ledger"] = [asdict(row) for row in contents.ledger]
         final["table"] = compression_table(contents).to_dict()
         final["operations"] = _operations(network)
+        if "latency" not in final:
+            final["latency"] = _latency(original=self.start, result=artifact.from_contents(contents))
         atomic_write(self.task.run_dir / "result.terse", data)
         self.record.save(self.task.run_dir)
         self.on_event({"kind": "done", "file_bytes": len(data)})
@@ -343,9 +346,18 @@ def _quality(score: dict[str, Any]) -> float:
 def _operations(network: Network) -> list[dict[str, Any]]:
     """Multiply-adds of each layer, counted on the dense weights so that zeros are seen."""
     dense = Network(network.graph, network.tensors())
-    inputs = tuple(torch.zeros(1, *one.shape, dtype=getattr(torch, one.dtype)) for one in network.graph.inputs)
-    counted = count_operations(dense, inputs=inputs)
+    counted = count_operations(dense, inputs=_one_example(network))
     return [asdict(layer) | {"macs_effective": layer.macs_effective} for layer in counted]
+
+
+def _latency(**networks: Network) -> dict[str, dict[str, Any]]:
+    """How long each takes for one example; none of them moves."""
+    copies = {name: network.clone().to("cpu") for name, network in networks.items()}
+    return {name: asdict(found) for name, found in compare_networks(copies, _one_example(networks["original"])).items()}
+
+
+def _one_example(network: Network) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.zeros(1, *one.shape, dtype=getattr(torch, one.dtype)) for one in network.graph.inputs)
 
 
 def _length(data: Any) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tersenet.report.record import Record, first, number, rows, size, table
+from tersenet.report.record import Record, number, rows, size, table
 from tersenet.report.text import (
     MISSING,
     count,
@@ -161,14 +161,17 @@ def _sum(values: list[float | None]) -> float | None:
 
 
 def _latency(record: Record) -> Tile:
-    before = _milliseconds(record.original_scores)
-    after = _milliseconds(record.final)
-    if after is None:
+    found = table(record.final.get("latency"))
+    original, result = table(found.get("original")), table(found.get("result"))
+    before, after = number(original.get("median_ms")), number(result.get("median_ms"))
+    if not before or not after:
         return Tile("Latency", "", MISSING, "", "no speed-up is claimed that was not timed")
-    gain = f"{ratio(before / after)} faster" if before is not None and after > 0 else ""
-    return Tile("Latency", "" if before is None else f"{before:.3g}", f"{after:.3g} ms", gain, "median of one call")
-
-
-def _milliseconds(given: dict[str, Any]) -> float | None:
-    found = first(given, "latency_ms", "latency")
-    return number(found.get("median_ms") if isinstance(found, dict) else found)
+    detail = "one example on one thread in PyTorch, where a file runs as dense as it was"
+    if repeats := size(result.get("repeats")):
+        detail = f"median of {count(repeats)} calls, {detail}"
+    spread_ms = max((number(one.get("spread")) or 0) * ms for one, ms in ((original, before), (result, after)))
+    if abs(before - after) <= spread_ms:
+        return Tile("Latency", f"{before:.3g}", f"{after:.3g} ms", "no clear change", detail)
+    slower = after > before
+    gain = f"{ratio(after / before)} slower" if slower else f"{ratio(before / after)} faster"
+    return Tile("Latency", f"{before:.3g}", f"{after:.3g} ms", gain, detail, slower)
