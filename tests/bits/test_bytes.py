@@ -9,12 +9,10 @@ from tersenet.errors import TersenetError
 
 FIELDS = {
     "u8": st.integers(0, 2**8 - 1),
-    "u16": st.integers(0, 2**16 - 1),
     "u32": st.integers(0, 2**32 - 1),
     "u64": st.integers(0, 2**64 - 1),
     "varint": st.integers(0, 2**64 - 1),
     "svarint": st.integers(-(2**63), 2**63 - 1),
-    "f32": st.floats(width=32),
     "f64": st.floats(),
 }
 
@@ -34,7 +32,7 @@ def test_what_is_written_is_read(fields):
 @given(st.text(), st.binary())
 def test_text_and_bytes_are_read_with_their_lengths(text, data):
     out = ByteWriter()
-    out.text(text)
+    out.bytes(text.encode())
     out.bytes(data)
     reader = ByteReader(out.getvalue())
     assert reader.text(len(text.encode())) == text
@@ -54,9 +52,9 @@ def test_a_read_past_the_end_names_the_offset_and_the_field(field):
         count = (3,)
     whole = out.getvalue()
     for cut in range(1, len(whole)):
-        reader = ByteReader(whole[:cut], what="header", base=100)
+        reader = ByteReader(whole[:cut], what="header")
         reader.u8()
-        with pytest.raises(TersenetError, match=r"^header: byte 10\d: the field needs"):
+        with pytest.raises(TersenetError, match=r"^header: byte \d: the field needs"):
             getattr(reader, field)(*count, field="the field")
     reader = ByteReader(whole)
     reader.u8()
@@ -97,7 +95,6 @@ def test_every_varint_that_is_read_is_spelled_as_the_writer_spells_it(data):
     [
         ("u8", 256),
         ("u8", -1),
-        ("u16", 2**16),
         ("u32", 2**32),
         ("u64", 2**64),
         ("varint", -1),

@@ -190,6 +190,14 @@ def test_provenance_as_long_as_may_be_is_read():
     assert decode(encode(model(longest))).model.provenance == longest
 
 
+@pytest.mark.parametrize("tree", [b"\x01\x05", b"\x01\x00\x00"], ids=["cut", "byte after it"])
+@pytest.mark.parametrize("reader", [decode, decode_dense], ids=["numpy", "cpp"])
+def test_a_tensor_that_ends_elsewhere_is_named(reader, tree):
+    data = sealed((1, b"\x00\x01\x00\x00\x03abc" + b"\x00" * 3), (2, bytes([len(tree)]) + tree), decoded_bytes=20)
+    with pytest.raises(TersenetError, match="section weights: abc: "):
+        reader(data)
+
+
 def test_an_unknown_coder_is_refused():
     with pytest.raises(TersenetError, match="unknown coder 'zip'"):
         encode(example(), "zip")

@@ -211,6 +211,13 @@ def test_a_graph_that_does_not_hold_together_is_refused(bad):
         Graph(**whole)
 
 
+def test_a_node_of_an_unknown_operation_or_with_an_unknown_argument_is_not_made():
+    with pytest.raises(TersenetError, match="operation 'rely' is unknown"):
+        make_node("rely", self=Value(0))
+    with pytest.raises(TersenetError, match="linear has no argument biass"):
+        make_node("linear", input=Value(0), weight=Parameter("w"), biass=Parameter("b"))
+
+
 @pytest.mark.parametrize("bad", [{"channels": "gray"}, {"resize": -1}, {"crop": 2**16}], ids=str)
 def test_preprocessing_out_of_range_is_refused(bad):
     with pytest.raises(TersenetError):

@@ -33,9 +33,6 @@ class ByteWriter:
     def u8(self, value: int) -> None:
         self._unsigned(value, 8)
 
-    def u16(self, value: int) -> None:
-        self._unsigned(value, 16)
-
     def u32(self, value: int) -> None:
         self._unsigned(value, 32)
 
@@ -59,27 +56,19 @@ class ByteWriter:
             raise TersenetError(f"the number {value} came; a signed varint holds -2**63 to 2**63 - 1")
         self.varint(2 * value if value >= 0 else -2 * value - 1)
 
-    def f32(self, value: float) -> None:
-        self._data += struct.pack("<f", value)
-
     def f64(self, value: float) -> None:
         self._data += struct.pack("<d", value)
 
     def bytes(self, data: "bytes | bytearray | memoryview") -> None:
         self._data += data
 
-    def text(self, text: str) -> None:
-        """UTF-8 without its length; write that first, as the reader's `text(n)` needs it."""
-        self._data += text.encode("utf-8")
-
 
 class ByteReader:
-    """Takes fields from `data`; `what` names the whole in errors, `base` is its offset in the file."""
+    """Takes fields from `data`; `what` names the whole in errors."""
 
-    def __init__(self, data: "bytes | bytearray | memoryview", *, what: str = "data", base: int = 0) -> None:
+    def __init__(self, data: "bytes | bytearray | memoryview", *, what: str = "data") -> None:
         self._data = memoryview(data).cast("B")
         self._what = what
-        self._base = base
         self._pos = 0
 
     @property
@@ -94,7 +83,7 @@ class ByteReader:
 
     def fail(self, sentence: str, *, at: "int | None" = None) -> TersenetError:
         """An error to raise, with the offset (`at`, or the present one) put before the sentence."""
-        position = self._base + (self._pos if at is None else at)
+        position = self._pos if at is None else at
         return TersenetError(f"{self._what}: byte {position}: {sentence}")
 
     def _take(self, count: int, field: str) -> memoryview:
@@ -106,9 +95,6 @@ class ByteReader:
 
     def u8(self, field: str = "u8") -> int:
         return self._take(1, field)[0]
-
-    def u16(self, field: str = "u16") -> int:
-        return int.from_bytes(self._take(2, field), "little")
 
     def u32(self, field: str = "u32") -> int:
         return int.from_bytes(self._take(4, field), "little")
@@ -132,9 +118,6 @@ class ByteReader:
     def svarint(self, field: str = "signed varint") -> int:
         zigzag = self.varint(field)
         return -(zigzag + 1 >> 1) if zigzag & 1 else zigzag >> 1
-
-    def f32(self, field: str = "f32") -> float:
-        return float(struct.unpack("<f", self._take(4, field))[0])
 
     def f64(self, field: str = "f64") -> float:
         return float(struct.unpack("<d", self._take(8, field))[0])

@@ -222,7 +222,7 @@ def _read_weights(
     total = 0
     for name in names:
         start = reader.offset
-        inner = ByteReader(reader.bytes(reader.varint()))
+        inner = ByteReader(reader.bytes(reader.varint()), what=name)
         tensor, parts = read_storage(inner, name, budget)
         inner.expect_end()
         tensors[name] = tensor

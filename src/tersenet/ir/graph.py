@@ -161,6 +161,9 @@ class Graph:
 
 def make_node(op: str, **arguments: Any) -> Node:
     """A node with defaults left out and lists as tuples."""
+    _check(op in OPS, f"operation '{op}' is unknown")
+    extra = set(arguments) - {argument.name for argument in OPS[op].arguments}
+    _check(not extra, f"{op} has no argument {', '.join(sorted(extra))}")
     kept = {}
     for argument in OPS[op].arguments:
         if argument.name not in arguments:
