@@ -12,7 +12,7 @@ from tersenet.bits import IntStream
 from tersenet.errors import TersenetError
 from tersenet.forms._kmeans import cluster
 from tersenet.forms.base import Form, check_weight
-from tersenet.forms.dense import smallest_spelling
+from tersenet.forms.dense import smallest_spelling, through_float16
 from tersenet.storage import Floats, Integers, Reshape, Storage, Table
 
 TABLE_DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -71,10 +71,7 @@ class Codebook(Form):
         return len(self.centroids)
 
     def forward(self) -> Tensor:
-        centroids: Tensor = self.centroids
-        if self.table == "float16":
-            rounded = centroids.to(torch.float16).to(torch.float32)
-            centroids = centroids + (rounded - centroids).detach() if torch.is_grad_enabled() else rounded
+        centroids: Tensor = through_float16(self.centroids) if self.table == "float16" else self.centroids
         shared: Tensor = _Share.apply(centroids, self.index)  # type: ignore[no-untyped-call]
         return shared
 

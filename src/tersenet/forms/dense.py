@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,24 @@ def smallest_spelling(values: np.ndarray, coder: str) -> Floats:
     return planes if size_bytes(planes, coder) < size_bytes(plain, coder) else plain
 
 
+class _ThroughFloat16(torch.autograd.Function):
+    """Rounded, with the gradient of the identity (Bengio et al. 2013, arXiv:1308.3432)."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values.to(torch.float16).to(torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
+
+
+def through_float16(values: Tensor) -> Tensor:
+    """float32 values as float16 would hold them; gradients pass as if they were not rounded."""
+    rounded: Tensor = _ThroughFloat16.apply(values)  # type: ignore[no-untyped-call]
+    return rounded
+
+
 class Dense(Form):
     """values   the weights; trainable
     dtype    "float32", or "float16": training sees the rounded values, gradients pass through
@@ -51,10 +71,7 @@ class Dense(Form):
         return cls(weight, dtype)
 
     def forward(self) -> Tensor:
-        if self.dtype == "float32":
-            return self.values
-        rounded = self.values.to(torch.float16).to(torch.float32)
-        return self.values + (rounded - self.values).detach() if torch.is_grad_enabled() else rounded
+        return self.values if self.dtype == "float32" else through_float16(self.values)
 
     def rate_bits(self) -> Tensor:
         return torch.tensor(float(self.values.numel() * torch.finfo(DTYPES[self.dtype]).bits))

@@ -111,7 +111,7 @@ def _lift_scatter(storage: Storage) -> Sparse | None:
         return None
     # Send 1, 2, ... through the same placement: where number i lands is where value i - 1 belongs.
     count = leaf.numel
-    numbers = IntStream(name="order", values=np.arange(1, count + 1), alphabet=count + 2)
+    numbers = IntStream(name="order", values=np.arange(1, count + 1), alphabet=count + 1)
     landed = decode(_with_leaf(storage, leaf, Integers(numbers))).reshape(-1)
     position = np.flatnonzero(landed)
     try:

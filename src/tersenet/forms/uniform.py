@@ -98,8 +98,7 @@ class Uniform(Form):
 
     def lower(self, coder: str) -> Storage:
         level = self.level.cpu().reshape(-1).numpy().astype(np.int64)
-        low = min(int(level.min()), 0)
-        high = max(int(level.max()), 0)
+        low, high = int(level.min(initial=0)), int(level.max(initial=0))
         levels = Integers(IntStream(name="levels", values=level - low, alphabet=max(high - low + 1, 2)))
         zero = Integers(IntStream(name="zero", values=np.array([-low]), alphabet=max(1 - low, 2)))
         tree = Affine(levels, zero, smallest_floats(self.step.detach().cpu().numpy(), coder))
