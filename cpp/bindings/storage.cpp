@@ -7,7 +7,6 @@
 #include <atomic>
 #include <exception>
 #include <numeric>
-#include <system_error>
 #include <thread>
 
 #if defined(__linux__)
@@ -78,8 +77,9 @@ void decode_all(const std::vector<StorageTree>& trees, const std::vector<void*>&
   std::vector<std::thread> others;
   try {
     for (int t = 1; t < threads && size_t(t) < trees.size(); ++t) others.emplace_back(work);
-  } catch (const std::system_error&) {
-    // No more threads are to be had: this one does what is left.
+  } catch (const std::exception&) {
+    // No more threads, or no memory for them, are to be had: this one does what is left. Nothing may leave here
+    // while a thread runs.
   }
   work();
   for (std::thread& other : others) other.join();

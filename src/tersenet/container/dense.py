@@ -22,6 +22,7 @@ def read_dense(
 
     max_bytes   the most that the tensors may take; a file that declares more is refused before it is decoded.
                 With the file and all that decoding needs, at most 1.25 times the tensors come on top, and 1 MiB.
+    threads     decode so many tensors at once, fewer where the limit has no room for what each needs beside it
     """
     return decode_dense(read_file(path), name=os.fspath(path), max_bytes=max_bytes, threads=threads)
 

@@ -18,6 +18,7 @@ NAME_CHARACTERS_FREE = 1 << 16
 
 
 def write(graph: Graph) -> bytes:
+    """The bytes of the section."""
     out = ByteWriter()
     out.varint(len(graph.inputs))
     for given in graph.inputs:
@@ -40,6 +41,7 @@ def write(graph: Graph) -> bytes:
 
 
 def read(data: bytes | memoryview) -> Graph:
+    """The graph of a section from anyone. Raises TersenetError where it is cut, unknown or does not hold together."""
     reader = ByteReader(data)
     inputs = tuple(
         Input(_read_text(reader), _dtype(reader.u8()), _read_ints(reader, signed=False)) for _ in range(_count(reader))
