@@ -214,6 +214,16 @@ def test_a_signal_waits_for_the_step_and_saves(run, state_bytes, tmp_path):
     assert state_bytes(run(HARD, checkpoint=tmp_path / "x")[0]) == state_bytes(whole)
 
 
+def test_a_signal_after_the_last_step_is_not_lost(run, state_bytes, tmp_path, monkeypatch):
+    """Raised where the best state is put back: nothing is left to do, so nothing looks for signals any more."""
+    whole, _ = run(HARD)
+    monkeypatch.setattr("tersenet.training.loop.fill_model", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        run(HARD, checkpoint=tmp_path / "x")
+    monkeypatch.undo()
+    assert state_bytes(run(HARD, checkpoint=tmp_path / "x")[0]) == state_bytes(whole)
+
+
 def test_a_finished_run_asked_again_trains_nothing(run, state_bytes, tmp_path):
     whole, history = run(HARD, checkpoint=tmp_path / "x")
     again, same = run(HARD, checkpoint=tmp_path / "x", on_event=CutAt(1))

@@ -36,6 +36,8 @@ class DeferredInterrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+        if error is None and self._pending is not None:
+            signal.raise_signal(self._pending)  # it came after the last look
 
     @property
     def pending(self) -> bool:
