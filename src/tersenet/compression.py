@@ -21,6 +21,7 @@ from tersenet.ir import Preprocess
 from tersenet.recipes.recipe import Recipe, load_recipe
 from tersenet.recipes.run import Event, RunRecord, Task, run
 from tersenet.report import write as write_report
+from tersenet.training.devices import resolve_device
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def compress(
     preprocess what turns stored pixels into the input, to be kept in the file
     max_drop   points of validation accuracy that may be lost: the run goes back to the last stage that keeps them, and
                raises GoalNotMet if none does
+    device     "cpu", "cuda", or "auto"
     run_dir    where stages and checkpoints are kept; the same call goes on from there after an interruption
     """
     recipe = load_recipe(recipe)
@@ -103,7 +105,7 @@ def compress(
         max_drop=max_drop,
         seed=seed,
         run_dir=path,
-        device=device,
+        device=str(resolve_device(device)),
         provenance=provenance,
         source=source or type(model).__name__,
     )

@@ -31,6 +31,13 @@ def test_a_metric_of_the_user_stands_in_place_of_accuracy(tersenet, shelf):
     assert f"metric    {record['metric']:g}" in shown and "accuracy" not in shown
 
 
+def test_numbers_have_a_loss_and_no_accuracy(tersenet, shelf):
+    words = ["evaluate", f"{shelf.own}:network", "--data", f"{shelf.own}:regression"]
+    record = tersenet(*words, "--json").record
+    assert record["accuracy"] is None and record["loss"] > 0
+    assert tersenet(*words).out.splitlines()[0] == f"loss      {record['loss']:.4f}"
+
+
 def test_what_the_user_s_code_prints_stays_out_of_the_result(tersenet, shelf):
     ended = tersenet("evaluate", f"{shelf.own}:network", "--data", f"{shelf.own}:loud", "--json")
     assert ended.record["examples"] == 48

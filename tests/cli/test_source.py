@@ -99,6 +99,23 @@ def test_a_label_that_is_no_class_is_refused_in_whatever_batch_it_comes(tersenet
     assert not (tmp_path / "w.safetensors").exists() and not (tmp_path / "x.terse").exists()
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_may_be(tersenet, shelf, tmp_path, device):
+    words = [f"{shelf.own}:network", "--data", f"{shelf.own}:loaders", "--device", device]
+    said = f"device '{device}' cannot be used here ("
+    assert tersenet("evaluate", *words).refused().startswith(said)
+    assert tersenet("train", *words, "-o", tmp_path / "w.safetensors").refused().startswith(said)
+    compress = ["compress", *words, "--recipe", "share-code", "-o", tmp_path / "x.terse"]
+    assert tersenet(*compress).refused().endswith("; take cpu, cuda, or auto")
+    assert not list(tmp_path.iterdir())
+
+
+def test_auto_is_a_device(tersenet, shelf, tmp_path):
+    words = [f"{shelf.own}:network", "--data", f"{shelf.own}:loaders", "--device", "auto"]
+    assert tersenet("evaluate", *words).code == 0
+    assert tersenet("compress", *words, "--recipe", "share-code", "-o", tmp_path / "x.terse").code == 0
+
+
 def test_a_loader_that_can_be_gone_through_once_is_refused(tersenet, shelf):
     said = _evaluate(tersenet, f"{shelf.own}:network", f"{shelf.own}:once").refused()
     assert "train is a generator, which can be gone through once" in said
@@ -113,8 +130,9 @@ def test_a_loader_that_can_be_gone_through_once_is_refused(tersenet, shelf):
         ("{own}:number", "gave a int; a function without arguments that gives an nn.Module"),
         ("{own}:calls", "is a int; a function without arguments is expected"),
         ("{own}:raising", "raised RuntimeError: the disk with the data is not mounted"),
+        ("{own}:leaving", "raised SystemExit: no data today"),
         ("no_such_package.net:make", "no module 'no_such_package.net'"),
-        ("{folder}/bad.py:net", "cannot be run: SyntaxError"),
+        ("{folder}/bad.py:net", "raised SyntaxError"),
         ("{folder}/needs.py:net", "no_such_package"),
     ],
 )

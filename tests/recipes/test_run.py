@@ -83,6 +83,25 @@ def test_both_networks_are_timed_and_the_file_does_not_say_how_long_they_took(un
     assert b"latency" not in json.dumps(decode(contents).model.provenance).encode()
 
 
+def test_a_network_of_numbers_is_scored_by_the_loss_it_was_trained_for(tmp_path):
+    torch.manual_seed(0)
+    x = torch.randn(32, 12)
+    pairs, probabilities = [(x, x[:, :3])], [(x, torch.softmax(x[:, :3], 1))]
+    network = capture(nn.Linear(12, 3), x)
+
+    def score(name, data, **train):
+        steps = [{"id": "train", "train": train}] if train else []
+        recipe = Recipe.model_validate({"name": name, "steps": steps})
+        _, record = run(network, Task(recipe=recipe, train=data, validate=data, run_dir=tmp_path / name))
+        return record.final["original"]["validate"]
+
+    squared = nn.functional.mse_loss(network(x), pairs[0][1]).item()
+    assert score("untrained", pairs) == pytest.approx({"loss": squared, "examples": 32})
+    assert score("squares", pairs, epochs=1, loss="mse")["loss"] == pytest.approx(squared)
+    entropy = nn.functional.cross_entropy(network(x), probabilities[0][1]).item()
+    assert score("soft", probabilities, epochs=1)["loss"] == pytest.approx(entropy, rel=1e-5)
+
+
 def test_a_run_stopped_at_every_event_ends_in_the_same_bytes(undisturbed, data, tmp_path):
     events = []
     run(_network(), _task(data, tmp_path / "count"), events.append)

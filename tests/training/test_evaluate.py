@@ -58,6 +58,13 @@ def test_modes_are_restored_even_when_the_data_is_refused(Memory):
     assert net.training and net[2].training
 
 
+def test_the_loss_of_probabilities_is_a_mean_over_examples(Memory):
+    net, data = problem(Memory, 3)
+    soft = Memory(data.x, torch.softmax(torch.randn(23, 3), 1))
+    expected = F.cross_entropy(net.eval()(data.x), soft.y).item()
+    assert evaluate(net, soft, batch_size=5, loss="cross_entropy").loss == pytest.approx(expected, rel=1e-5)
+
+
 def test_nan_outputs_are_refused_by_their_number(Memory):
     net, data = problem(Memory, 3)
     data.x[4] = float("nan")
@@ -98,7 +105,12 @@ def test_quality_grows_as_the_network_gets_better(Memory):
     net, data = problem(Memory, 3)
     assert evaluate(net, data).quality == evaluate(net, data).accuracy
     regression = Memory(data.x, data.x[:, :3])
-    score = evaluate(net, regression, loss="mse")
+    score = evaluate(net, regression)
+    assert (
+        score.loss
+        == evaluate(net, regression, loss="mse").loss
+        == pytest.approx(F.mse_loss(net.eval()(regression.x), regression.y).item(), rel=1e-5)
+    )
     assert score.accuracy is None and score.quality == -score.loss
 
 

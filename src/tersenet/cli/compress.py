@@ -34,7 +34,7 @@ def compress(
     ] = None,
     bits: Annotated[str | None, typer.Option("--bits", help="bits of shared weights by layer: 'ip1=3,*=5'")] = None,
     keep: Annotated[str | None, typer.Option("--keep", help="share of weights kept by layer: 'ip1=0.08,*=0.2'")] = None,
-    coder: Annotated[str | None, typer.Option("--coder", help="raw, huffman or rans; the recipe's by default")] = None,
+    coder: Annotated[str | None, typer.Option("--coder", help="raw, huffman, rans or range; the recipe's by default")] = None,
     inputs: Annotated[
         str | None, typer.Option("--input", help="shape of an input, 1x28x28, where no data shows it")
     ] = None,
@@ -63,6 +63,7 @@ def compress(
     from tersenet.cli.summary import compression_record, compression_text
 
     options.set_threads(threads)
+    device = options.find_device(device)
     chosen = _recipe(recipe, bits, keep, coder)
     found = resolve(source, weights, seed=session.seed, max_bytes=max_bytes)
     _check_request(found, chosen, data, max_drop)

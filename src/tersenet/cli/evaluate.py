@@ -34,6 +34,7 @@ def evaluate(
     if split not in PARTS:
         raise UsageError(f"--split {split}: the parts of a data set are {', '.join(PARTS)}")
     options.set_threads(threads)
+    device = options.find_device(device)
     found = resolve(source, weights, seed=session.seed, max_bytes=max_bytes)
     if not found.trained:
         raise UsageError(f"{source} has no trained weights; give --weights, or a .terse file")
@@ -45,13 +46,15 @@ def evaluate(
     assert result is not None
     # top5 where it says something, metric where there is one; the other keys always.
     record = {name: value for name, value in result.items() if value is not None or name not in ("top5", "metric")}
-    lines = [f"accuracy  {percent(result)}"]
+    lines = []
+    if result["accuracy"] is not None:
+        lines.append(f"accuracy  {percent(result)}")
     if result["top5"] is not None:
         lines.append(f"top 5     {percent(result, 'top5')}")
     if result["loss"] is not None:
         lines.append(f"loss      {result['loss']:.4f}")
     if result["metric"] is not None:
-        lines = [f"metric    {result['metric']:g}"]
+        lines.append(f"metric    {result['metric']:g}")
     lines.append(
         f"examples  {result['examples']:,} ({data}, {split})" if result["examples"] else f"data      {data}, {split}"
     )

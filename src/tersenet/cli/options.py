@@ -42,3 +42,10 @@ def set_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def find_device(device: str) -> str:
+    """The device asked for, if it is there; what "auto" comes to."""
+    from tersenet.training.devices import resolve_device
+
+    return str(resolve_device(device))

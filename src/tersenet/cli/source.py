@@ -127,12 +127,12 @@ def call_user(function: Any, text: str) -> Any:
 
 
 def guarded(text: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The user's function; what it raises is told in a sentence, with its type."""
+    """The user's function; what it raises, which can be anything, is told in a sentence with its type."""
     try:
         return function(*arguments)
     except TersenetError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TersenetError(f"{text} raised {type(error).__name__}: {error}; --debug shows where") from error
 
 
@@ -160,17 +160,17 @@ def _from_code(text: str) -> nn.Module:
 def _module(name: str) -> ModuleType:
     _importable(Path.cwd())
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+        found: ModuleType = guarded(name, importlib.import_module, name)
+        return found
+    except TersenetError as error:
+        absent = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
+        if absent is None:
+            raise
+        if name == absent or name.startswith(f"{absent}."):
             raise TersenetError(
                 f"there is no module '{name}' here or installed; for a file write {name}.py:name"
             ) from error
-        raise TersenetError(f"{name} needs the package '{error.name}', which is not installed") from error
-    except Exception as error:
-        raise TersenetError(
-            f"{name} cannot be imported: {type(error).__name__}: {error}; --debug shows where"
-        ) from error
+        raise TersenetError(f"{name} needs the package '{absent}', which is not installed") from error
 
 
 def _file_module(path: str) -> ModuleType:
@@ -188,10 +188,10 @@ def _file_module(path: str) -> ModuleType:
         raise TersenetError(f"{path}: cannot be imported as Python code")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        guarded(path, spec.loader.exec_module, module)
+    except TersenetError:
         del sys.modules[name]
-        raise TersenetError(f"{path} cannot be run: {type(error).__name__}: {error}; --debug shows where") from error
+        raise
     return module
 
 

@@ -47,6 +47,7 @@ def train(
     from tersenet.zoo.baselines import baseline
 
     options.set_threads(threads)
+    device = options.find_device(device)
     if net.endswith(options.SUFFIX):
         raise UsageError(f"{net} is a compressed network; train takes a network of the zoo or your own code")
     source = resolve(net, weights, seed=session.seed)

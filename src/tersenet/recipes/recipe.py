@@ -25,12 +25,18 @@ class Recipe(BaseModel):
     description: str = ""
     source: str = ""
     steps: tuple[AnyStep, ...] = ()
-    coder: Literal["raw", "huffman", "rans"] = "huffman"
+    coder: Literal["raw", "huffman", "rans", "range"] = "huffman"
 
     @property
     def trains(self) -> bool:
         """Whether any step needs training data."""
         return any(step.needs_data for step in self.steps)
+
+    @property
+    def loss(self) -> Literal["cross_entropy", "mse"] | None:
+        """What its training minimises first, or None where nothing trains."""
+        configs = (step.train_config(stage) for step in self.steps for stage in range(step.stages))
+        return next((config.loss for config in configs if config is not None and config.epochs), None)
 
     def compact(self) -> dict[str, Any]:
         """The recipe without defaults and prose, as a file carries it."""

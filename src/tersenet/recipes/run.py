@@ -232,6 +232,7 @@ class _Runner:
             data,
             metric=self.task.metric,
             device=self.task.device,
+            loss=self.task.recipe.loss,
             on_batch=lambda done, of: self.on_event(told | {"step": done, "steps": of}),
         )
         return {name: value for name, value in asdict(score).items() if value is not None}

@@ -21,8 +21,8 @@ class OneProcess:
     processes = 1
     is_main = True
 
-    def __init__(self, device: str | torch.device) -> None:
-        self.device = torch.device(device)
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The module to call in place of `model`."""
@@ -88,8 +88,21 @@ class ManyProcesses(OneProcess):
         self.accelerator.wait_for_everyone()
 
 
+def resolve_device(device: str | torch.device) -> torch.device:
+    """A device that is there; "auto" is a GPU, or the CPU where there is none."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # as builds without it differ in saying so
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise TrainingError(f"device '{device}' cannot be used here ({reason}); take cpu, cuda, or auto") from error
+    return found
+
+
 def make_devices(device: str | torch.device) -> OneProcess:
-    """accelerate where several processes were launched, else plain PyTorch; "auto" is a GPU if there."""
+    """accelerate where several processes were launched, else plain PyTorch."""
     launched = int(os.environ.get("WORLD_SIZE", "1") or 1)
     if launched > 1:
         if find_spec("accelerate") is None:
@@ -98,6 +111,4 @@ def make_devices(device: str | torch.device) -> OneProcess:
                 "install the extra tersenet[accelerate], or start one process"
             )
         return ManyProcesses()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return OneProcess(device)
+    return OneProcess(resolve_device(device))

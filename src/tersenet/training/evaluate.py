@@ -17,6 +17,7 @@ from tersenet.training.batches import (
     check_batch,
     check_not_empty,
 )
+from tersenet.training.devices import resolve_device
 from tersenet.training.errors import TrainingError
 from tersenet.training.layout import channels_last
 from tersenet.training.losses import check_labels, count_correct, cross_entropy, regression_target
@@ -60,15 +61,17 @@ def evaluate(
     batch_size: int = 256,
     metric: Callable[[nn.Module, Any], float] | None = None,
     device: str | torch.device = "cpu",
-    loss: Literal["cross_entropy", "mse"] = "cross_entropy",
+    loss: Literal["cross_entropy", "mse"] | None = None,
     on_batch: Callable[[int, int | None], None] | None = None,
 ) -> Score:
     """Score `model` on all of `data`, in evaluation mode, which is left as it was found.
 
     metric     fn(model, loader) -> float in place of accuracy and loss; the loader gives (x, y) batches, as
                often as it is asked
+    loss       by default mse where the targets are floats, which are no class numbers, else cross_entropy
     on_batch   called with the batches done and their number, None where it is not known
     """
+    device = resolve_device(device)
     loader = EvaluationLoader(data, batch_size, on_batch)
     frozen = getattr(model, "frozen_weights", nullcontext)
     with _evaluation_mode(model), torch.no_grad(), frozen():
@@ -77,7 +80,7 @@ def evaluate(
             if not isfinite(value):
                 raise TrainingError(f"the metric gave {value}; it must give a finite number")
             return Score(accuracy=None, top5=None, loss=None, examples=loader.examples, metric=value)
-        return _classify(model.to(device), loader, torch.device(device), loss)
+        return _classify(model.to(device), loader, device, loss)
 
 
 class EvaluationLoader:
@@ -114,7 +117,7 @@ class EvaluationLoader:
                 yield check_batch(batch)
 
 
-def _classify(model: nn.Module, loader: EvaluationLoader, device: torch.device, loss: str) -> Score:
+def _classify(model: nn.Module, loader: EvaluationLoader, device: torch.device, loss: str | None) -> Score:
     loss_sum, right, among, bad = 0.0, 0, 0, 0
     examples, answers, classes = 0, 0, 0
     counted = False
@@ -122,9 +125,10 @@ def _classify(model: nn.Module, loader: EvaluationLoader, device: torch.device, 
         outputs = model(channels_last(x.to(device)))
         check_labels(outputs, y)
         y = y.to(device)
-        examples, answers = examples + len(x), answers + y.numel()
+        examples += len(x)
         bad += int((~torch.isfinite(outputs)).sum())
-        loss_sum += float(_summed_loss(outputs, y, loss))
+        summed, count = _summed_loss(outputs, y, loss)
+        loss_sum, answers = loss_sum + float(summed), answers + count
         correct = count_correct(outputs, y)
         if correct is not None:
             counted, classes = True, outputs.shape[1]
@@ -144,11 +148,11 @@ def _classify(model: nn.Module, loader: EvaluationLoader, device: torch.device, 
     )
 
 
-def _summed_loss(outputs: Tensor, target: Tensor, loss: str) -> Tensor:
-    """Summed over answers; a squared error is first averaged over the outputs of an answer."""
-    if loss == "mse":
-        return F.mse_loss(outputs, regression_target(outputs, target)) * target.numel()
-    return cross_entropy(outputs, target, reduction="sum")
+def _summed_loss(outputs: Tensor, target: Tensor, loss: str | None) -> tuple[Tensor, int]:
+    """Summed over answers, and how many these are; a squared error is first averaged over the outputs of an answer."""
+    if loss == "mse" or (loss is None and target.is_floating_point()):
+        return F.mse_loss(outputs, regression_target(outputs, target)) * target.numel(), target.numel()
+    return cross_entropy(outputs, target, reduction="sum"), outputs.numel() // outputs.shape[1]
 
 
 @contextmanager
