@@ -7,11 +7,15 @@ from typing import Any
 
 import torch
 
+from tersenet.training.batches import Batches
+from tersenet.training.state import global_generators_kept
+
 
 def sample_batches(data: Any, examples: int, batch_size: int, seed: int) -> Iterator[Any]:
-    """Batches of at most `examples` inputs: drawn without replacement from a split, the first ones of a loader.
+    """Batches (x, y): `examples` inputs drawn without replacement from a split, or a loader's first ones, at least as
+    many; a loader that shuffles or augments is seeded as for training.
 
-    A last batch of one input is left out: BatchNorm has no variance of it.
+    A batch of one input is left out: BatchNorm has no variance of it.
     """
     if hasattr(data, "batch"):
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:examples]
@@ -20,8 +24,9 @@ def sample_batches(data: Any, examples: int, batch_size: int, seed: int) -> Iter
                 yield data.batch(indices)
         return
     seen = 0
-    for batch in data:
-        yield batch
-        seen += len(batch[0])
-        if seen >= examples:
-            return
+    with global_generators_kept():
+        for _, x, y in Batches(data, batch_size=batch_size, seed=seed, drop_single=True).epoch(0):
+            yield x, y
+            seen += len(x)
+            if seen >= examples:
+                return
