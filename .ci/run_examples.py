@@ -14,12 +14,12 @@ def main() -> int:
     ran = 0
     for name in sys.argv[1:]:
         blocks = re.findall(r"```python\n(.*?)```", Path(name).read_text(), re.DOTALL)
-        code = "\n".join(block for block in blocks if not block.startswith("# not run"))
-        if not code:
+        blocks = [block for block in blocks if not block.startswith("# not run")]
+        if not blocks:
             continue
         with tempfile.TemporaryDirectory() as folder:
             print(f"{name}: {len(blocks)} blocks", flush=True)
-            if subprocess.run([sys.executable, "-c", code], cwd=folder).returncode != 0:
+            if subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=folder).returncode != 0:
                 print(f"{name}: an example failed")
                 return 1
         ran += len(blocks)

@@ -108,6 +108,13 @@ class Trap:
         return (setattr, (Trap, "fired", True))
 
 
+def test_a_whole_network_is_refused_with_the_code_it_asks_for_and_no_advice_to_run_it(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"it asks for torch.nn.modules.linear.Linear, which is code") as refused:
+        loaded(tmp_path / "w.pt")
+    assert str(refused.value).isprintable() and "trust" not in str(refused.value)
+
+
 def test_a_pickle_that_wants_to_run_something_is_refused_and_does_not_run(tmp_path):
     torch.save({"state_dict": {"fc1.weight": Trap()}}, tmp_path / "w.pt")
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(Trap(), 2))

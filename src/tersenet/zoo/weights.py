@@ -4,6 +4,7 @@
 which accepts archives that the plain reader refuses.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -99,9 +100,8 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
     except MemoryError as error:
         raise WeightsError(f"{path}: it declares tensors larger than this machine's memory") from error
     except Exception as error:  # torch lets whatever its unpickler met through: KeyError, EOFError, struct.error
-        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise WeightsError(
-            f"{path}: torch refuses to load it as plain weights ({reason}); "
+            f"{path}: torch refuses to load it as plain weights ({_reason(error)}); "
             "save model.state_dict() alone, best as .safetensors"
         ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
@@ -117,6 +117,14 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
                 f"{path}: {name} is a {str(tensor.layout).removeprefix('torch.')} tensor; only dense ones are read"
             )
     return dict(loaded)
+
+
+def _reason(error: Exception) -> str:
+    """Torch's own first line advises to run the code in the file; what the file asked for says more."""
+    asked = re.search(r"GLOBAL (\S+)", str(error))
+    if asked is not None:
+        return f"it asks for {asked[1]}, which is code and not a tensor"
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__
 
 
 def _strip_prefixes(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

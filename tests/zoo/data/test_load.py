@@ -36,8 +36,10 @@ def test_absent_data_says_what_was_looked_for_where_and_what_to_do(name, nowhere
 
 
 def test_unknown_names_and_parts_are_refused():
-    with pytest.raises(UnknownData, match=r"did you mean mnist.*folder:PATH"):
+    with pytest.raises(UnknownData, match=r"folder:PATH; did you mean mnist"):
         load("mnst")
+    with pytest.raises(UnknownData, match=r"folder:PATH; known are cifar10, .*tinyshakespeare$"):
+        load("zzz")
     with pytest.raises(DataError, match="train, validate, test"):
         load("digits", parts=("tests",))
     with pytest.raises(DataError, match="train, validate, test"):

@@ -70,7 +70,7 @@ def load(
 
         return image_folder(name.removeprefix(FOLDER), preprocess)
     if name not in DATASETS:
-        raise UnknownData(f"data {name!r} is unknown; {nearest(name, DATASETS)} Image folders are folder:PATH")
+        raise UnknownData(f"data {name!r} is unknown, image folders are folder:PATH; {nearest(name, DATASETS)}")
     module, _, function = DATASETS[name].loader.partition(":")
     loader = getattr(importlib.import_module(f"tersenet.zoo.data.{module}"), function)
     data: Data = loader(Request(data_dir, download, preprocess, parts))

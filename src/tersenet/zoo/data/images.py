@@ -48,13 +48,7 @@ def _open(source: Path | bytes, name: str) -> "Image.Image":
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{name}: not a readable image ({error})") from error
     if image.width * image.height > MAX_PIXELS:
         raise DataError(f"{name}: {image.width}x{image.height} pixels; at most {MAX_PIXELS} are read")
