@@ -70,7 +70,7 @@ def contenders(stream: IntStream) -> dict[str, Contender]:
     """name -> (symbols, encode, decode the encoding, bytes of the encoding)."""
     values, alphabet, n = stream.values, stream.alphabet, len(stream)
     found: dict[str, Contender] = {}
-    for coder in ("huffman", "rans"):
+    for coder in ("huffman", "rans", "range"):
         decode = getattr(_core, coder + "_decode")
         out = np.zeros(n, np.uint8)
         encode = getattr(_core, coder + "_encode")

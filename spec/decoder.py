@@ -294,10 +294,10 @@ class Trees:
     def integers(self, reader, variant, depth):
         alphabet, n = reader.varint() + 1, reader.varint()
         need(alphabet <= 2**32, f"an alphabet of {alphabet}")
-        need(variant < 3 and (variant == 0 or alphabet <= 65536), f"coder {variant} with an alphabet of {alphabet}")
+        need(variant < 4 and (variant == 0 or alphabet <= 65536), f"coder {variant} with an alphabet of {alphabet}")
         self.charge((n,), 1 if alphabet <= 256 else 2 if alphabet <= 65536 else 4)
         data = reader.take(reader.varint())
-        values = (raw, huffman, rans)[variant](data, alphabet, n)
+        values = (raw, huffman, rans, range_coded)[variant](data, alphabet, n)
         dtype = np.uint8 if alphabet <= 256 else np.uint16 if alphabet <= 65536 else np.uint32
         return np.array(values, dtype=dtype), alphabet
 
@@ -680,6 +680,152 @@ def rans(data, alphabet, n):
         values.append(symbol)
     need(at == len(data) and all(x == 2**16 for x in states), "lanes that do not end where they began")
     return values
+
+
+def steps(m, bits):
+    """A logarithm in 2**bits steps an octave."""
+    drop = m.bit_length() - 1 - bits
+    return m if drop <= 0 else (drop << bits) + (m >> drop)
+
+
+def squash_and_stretch():
+    """stretch + 2816 -> probability of 65536, and its inverse on the top 12 bits of a probability."""
+    squash, odds = [0] * 5633, 2**30
+    for x in range(2817):
+        squash[2816 + x] = odds * 65536 // (odds + 2**30)
+        squash[2816 - x] = 65536 - squash[2816 + x]
+        odds = odds * 257 // 256
+    stretch, x = [], -2816
+    for p in range(4096):
+        while x < 2816 and squash[2816 + x + 1] <= 16 * p + 8:
+            x += 1
+        stretch.append(x)
+    return squash, stretch
+
+
+SQUASH, STRETCH = squash_and_stretch()
+
+
+class Mixed:
+    """Bits of a range code, each predicted by six counters that are mixed."""
+
+    def __init__(self, data, rate):
+        need(data, "no bytes of code")
+        self.data, self.at, self.rate, self.range = data, 4, rate, 2**32 - 1
+        self.code = int.from_bytes((data + bytes(3))[:4], "big")
+        need(self.code < self.range, "a code outside its range")
+        self.counters, self.weights = {}, {}
+
+    def get(self, views, full, node, group):
+        keys = [(i, view, node if i else full) for i, view in enumerate(views)]
+        guesses = [STRETCH[self.counters.get(key, (32768, 0))[0] >> 4] for key in keys]
+        weights = self.weights.setdefault(group, [12000] * 6)
+        mixed = sum(weight * guess for weight, guess in zip(weights, guesses)) >> 16
+        p = SQUASH[max(-2816, min(2816, mixed)) + 2816]
+        part = (self.range >> 16) * p
+        bit = self.code < part
+        self.code, self.range = (self.code, part) if bit else (self.code - part, self.range - part)
+        while self.range < 2**24:
+            need(self.at < len(self.data) + 3, "the code ends early")
+            byte = self.data[self.at] if self.at < len(self.data) else 0
+            self.code, self.range, self.at = self.code << 8 | byte, self.range << 8, self.at + 1
+        for i, key in enumerate(keys):
+            moved = weights[i] + (guesses[i] * (65536 * bit - p) + (1 << (self.rate - 1)) >> self.rate)
+            weights[i] = max(-(2**20), min(2**20, moved))
+            p_one, used = self.counters.get(key, (32768, 0))
+            by = 2**17 // (2 * used + 3)
+            p_one += (65535 - p_one) * by >> 16 if bit else -(p_one * by >> 16)
+            self.counters[key] = p_one, min(used + 1, 1023 if i < 2 else 255)
+        return int(bit)
+
+    def end(self):
+        low = int.from_bytes((self.data + bytes(3))[self.at - 4 : self.at], "big") - self.code
+        kept = 1 if -low % 2**24 + 2**24 <= self.range else 2
+        need(self.at - len(self.data) == 4 - kept, "bytes after the code, or too few")
+        need(self.code == -low % 2 ** (32 - 8 * kept), "a code that does not end as it should")
+
+
+def range_coded(data, alphabet, n):
+    if n == 0:
+        need(not data, "bytes for no values")
+        return []
+    reader, width = Reader(data), width_of(alphabet)
+    flags, centre = reader.u8(), reader.u8()
+    if alphabet > 256:
+        centre += reader.u8() << 8
+    mode, differences, rate = flags % 4, flags >> 2 & 1, 13 + (flags >> 4)
+    need(mode < 3 and flags < (64 if mode else 1) and centre < alphabet, f"flags {flags}, centre {centre}")
+    if mode == 0:
+        reader.end()
+        return np.full(n, centre)
+    period, row = (reader.varint(), reader.varint()) if flags & 8 else (1, 0)
+    need(1 <= period <= 64 and row <= n // 8 and (not flags & 8 or period > 1 or row), "rows that cannot be")
+    need(n <= reader.left << 19, f"{n} values in {reader.left} bytes")
+    code = Mixed(reader.take(reader.left), rate)
+    scale = max(0, width - 9)
+    coded, columns, row_mean, local_mean = [], [0] * row, 0, 0
+
+    def at(i):
+        return coded[i] if i >= 0 else centre
+
+    def level(value):
+        return min(11, steps(min(abs(value - centre) >> scale, 255), 1))
+
+    def mean_level(mean):
+        return min(39, steps(mean >> 4, 2))
+
+    def side(value):
+        return (value > centre) + 1 - (value < centre)
+
+    for i in range(n):
+        above = at(i - row) if row else centre
+        before, second, in_period = at(i - 1), at(i - 2), at(i - period)
+        column = mean_level(columns[i % row]) if row else 0
+        views = (
+            0,
+            (level(before), level(second), side(before)),
+            (column, side(above)),
+            (mean_level(row_mean), column // 4),
+            (mean_level(local_mean), i % period),
+            (level(above), level(in_period), side(in_period)),
+        )
+        value = one_value(code, views, mode, centre, alphabet, width)
+        coded.append(value)
+        m = min(abs(value - centre) >> scale, 255) << 8
+        row_mean += (m >> 5) - (row_mean >> 5)
+        local_mean += (m >> 2) - (local_mean >> 2)
+        if row:
+            fall = min(4, (i // row + 1).bit_length())
+            columns[i % row] += (m >> fall) - (columns[i % row] >> fall)
+    code.end()
+    if differences:
+        return np.cumsum(np.array(coded) - (alphabet >> 1)) % alphabet
+    return coded
+
+
+def one_value(code, views, mode, centre, alphabet, width):
+    if not code.get(views, 0, 0, 0):
+        return centre
+    if mode == 1:
+        node = 1
+        for depth in range(width):
+            node = 2 * node + code.get(views, node, node if depth < 5 else 32 + depth, 1 + depth)
+        need(node - 2**width < alphabet and node - 2**width != centre, "a value that its tree should not hold")
+        return node - 2**width
+    below = int(centre > 0 and (centre == alphabet - 1 or code.get(views, 1, 1, 1)))
+    most = centre if below else alphabet - 1 - centre
+    cls = 0
+    while 2 << cls <= most and code.get(views, 2 + 16 * below + cls, 2 + 16 * below + cls, 2 + cls):
+        cls += 1
+    far, few = 1, min(cls, 7)
+    for depth in range(cls):
+        bit = 0
+        if (2 * far + 1) << (cls - 1 - depth) <= most:
+            node = 34 + few if depth == 0 else 42 + 2 * few + far % 2 if depth == 1 else 56 + min(depth, 7)
+            full = 34 + (below << width) + 2**cls + far - 1
+            bit = code.get(views, full, node, 18 + 8 * min(depth, 4) + few)
+        far = 2 * far + bit
+    return centre - far if below else centre + far
 
 
 # --- The whole file -------------------------------------------------------------------------------------------

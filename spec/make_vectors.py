@@ -23,6 +23,7 @@ import numpy as np
 
 from tersenet.bits import ByteWriter, IntStream, dtype_for
 from tersenet.coding.reference import huffman as huffman_reference
+from tersenet.coding.reference import range as range_reference
 from tersenet.coding.reference import rans as rans_reference
 from tersenet.ir import Graph, Input, Parameter, Preprocess, Value, make_node
 from tersenet.ir import write as write_graph
@@ -196,12 +197,34 @@ def whole_network(*, provenance: bool) -> bytes:
     return sealed(sections, sum(4 * tree.numel for tree in tensors.values()))
 
 
+def adaptive() -> Iterator[tuple[str, bytes]]:
+    """Every kind of head of the range coder, among them those that its encoder chooses rarely."""
+    ramp = np.cumsum(numbers(300, 5, 3)) % 256
+    rows = (numbers(600, 15, 2).reshape(50, 12) * (np.arange(12) % 3 == 0)).reshape(-1) + 8
+    made = streams() | {"ramp": ints(ramp, 256), "rows": ints(rows, 24)}
+    for name, stream in made.items():
+        yield f"range_{name}", file_of(stream, coder="range")
+    head = range_reference.Head
+    for name, one in {
+        "tree": head(range_reference.TREE, 8, period=64, row=5),
+        "ordered": head(range_reference.ORDERED, 8, rate=16, row=75),
+        "ordered_lowest": head(range_reference.ORDERED, 0, rate=13, period=12),
+        "ordered_highest": head(range_reference.ORDERED, 23),
+        "tree_of_differences": head(range_reference.TREE, 3, differences=True, period=12, row=12),
+        "ordered_differences": head(range_reference.ORDERED, 12, differences=True),
+    }.items():
+        stream = made["rows"]
+        data = range_reference.encode_as(one, stream.stream.values.tolist(), stream.alphabet)
+        yield f"range_head_{name}", raw_file(coded_tree(3, stream, data), 4 * len(rows), "int64")
+
+
 def normal() -> Iterator[tuple[str, bytes]]:
     for name, tree in nodes().items():
         yield f"node_{name}", file_of(tree)
     for name, stream in streams().items():
         for coder in ("raw", "huffman", "rans"):
             yield f"{coder}_{name}", file_of(stream, coder=coder)
+    yield from adaptive()
     yield "network", whole_network(provenance=False)
     yield "network_with_provenance", whole_network(provenance=True)
 
@@ -342,7 +365,8 @@ def faulty() -> Iterator[tuple[str, bytes, str, str]]:
     for name, tree, phrase in (
         ("unknown_node", b"\x0f", "unknown storage node 15"),
         ("unknown_variant", b"\x12" + FLOAT, "unknown variant 1"),
-        ("unknown_coder", b"\x30\x01\x01\x01\x00", "coder number 3"),
+        ("unknown_coder", b"\x30\x01\x01\x01\x00", ""),  # unknown until 3 became range; cut for it
+        ("later_coder", b"\x40\x01\x01\x01\x00", "coder number 4"),
         ("huge_stream", b"\x10\x01" + huge + b"\x01\x00", "limit"),
         ("huge_scatter", b"\x04" + huge + b"\x00\x01\x00\x00\x01\x00", "work"),
         ("huge_payload", b"\x00\x01\x01" + huge, "remain"),
@@ -361,6 +385,7 @@ def faulty() -> Iterator[tuple[str, bytes, str, str]]:
         ("byte_after_tensor", FLOAT + b"\x00", "1 bytes follow"),
         ("huffman_cut", b"\x03" + FLOAT + b"\x10\x03\x05\x01\x2a", ""),
         ("rans_cut", b"\x03" + FLOAT + b"\x20\x03\x05\x01\x50", ""),
+        ("range_cut", b"\x03" + FLOAT + b"\x30\x03\x05\x02\x21\x00", ""),
     ):
         yield f"tree_{name}", raw_file(tree, SIZES.get(name, 4)), "weights", phrase
     yield (

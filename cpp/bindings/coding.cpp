@@ -6,6 +6,7 @@
 #include "tersenet/cpu.h"
 #include "tersenet/huffman.h"
 #include "tersenet/huffman_loop.h"
+#include "tersenet/range.h"
 #include "tersenet/rans.h"
 #include "tersenet/targets.h"
 
@@ -129,16 +130,16 @@ nb::bytes encode_with(const Values& values, uint32_t alphabet, const Encode& enc
   return as_bytes(out);
 }
 
-template <class Decoder, class Kernel>
-nb::object decode_with(const Bytes& data, uint64_t n, uint32_t alphabet, nb::object out, Kernel kernel) {
+template <class Decoder, class... Kernel>
+nb::object decode_with(const Bytes& data, uint64_t n, uint32_t alphabet, nb::object out, Kernel... kernel) {
   const int itemsize = alphabet <= 256 ? 1 : 2;
   check_alphabet(alphabet, itemsize);
   Decoder decoder(data.data(), data.shape(0), n, alphabet);
   const Out array = allocate(out, n, itemsize);
   {
     nb::gil_scoped_release release;
-    if (itemsize == 1) decoder.run(kernel, static_cast<uint8_t*>(array.data()));
-    if (itemsize == 2) decoder.run(kernel, static_cast<uint16_t*>(array.data()));
+    if (itemsize == 1) decoder.run(kernel..., static_cast<uint8_t*>(array.data()));
+    if (itemsize == 2) decoder.run(kernel..., static_cast<uint16_t*>(array.data()));
   }
   return out;
 }
@@ -175,6 +176,18 @@ void bind_coding(nb::module_& m) {
       "rans_decode",
       [](const Bytes& data, uint64_t n, uint32_t alphabet, nb::object out) {
         return decode_with<RansDecoder>(data, n, alphabet, std::move(out), rans_kernel());
+      },
+      "data"_a, "n"_a, "alphabet"_a, "out"_a = nb::none(), "n values below alphabet, into `out` or a new array.");
+  m.def(
+      "range_encode",
+      [](const Values& values, uint32_t alphabet) {
+        return encode_with(values, alphabet, [](auto* v, size_t n, uint32_t a) { return range_encode(v, n, a); });
+      },
+      "values"_a, "alphabet"_a, "The range coding of values below alphabet.");
+  m.def(
+      "range_decode",
+      [](const Bytes& data, uint64_t n, uint32_t alphabet, nb::object out) {
+        return decode_with<RangeDecoder>(data, n, alphabet, std::move(out));
       },
       "data"_a, "n"_a, "alphabet"_a, "out"_a = nb::none(), "n values below alphabet, into `out` or a new array.");
 }

@@ -15,6 +15,7 @@
 
 #include "tersenet/bits.h"
 #include "tersenet/huffman.h"
+#include "tersenet/range.h"
 #include "tersenet/rans.h"
 #include "tersenet/storage_tree.h"
 #include "tersenet/transform.h"
@@ -41,6 +42,8 @@ void decode_stream(const StorageNode& node, const CoderKernels& kernels, T* out)
   } else if constexpr (sizeof(T) <= 2) {
     if (node.variant == 1) {
       HuffmanDecoder(node.data, node.size, node.numel, uint32_t(node.alphabet)).run(kernels.huffman, out);
+    } else if (node.variant == 3) {
+      RangeDecoder(node.data, node.size, node.numel, uint32_t(node.alphabet)).run(out);
     } else {
       RansDecoder(node.data, node.size, node.numel, uint32_t(node.alphabet)).run(kernels.rans, out);
     }

@@ -224,7 +224,7 @@ class StorageTree {
   }
 
   uint32_t read_integers(ByteCursor& in, StorageBudget& budget, StorageNode&& node) {
-    need(node.variant <= 2, "an unknown coder; this build knows 0 (raw), 1 (huffman) and 2 (rans)");
+    need(node.variant <= 3, "an unknown coder; this build knows 0 (raw), 1 (huffman), 2 (rans) and 3 (range)");
     node.alphabet = in.varint();
     need(node.alphabet < uint64_t(1) << 32, "an alphabet above 2^32");
     node.alphabet += 1;

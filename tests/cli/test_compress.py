@@ -167,7 +167,7 @@ def test_settings_for_a_recipe_that_has_none_are_refused(tersenet, shelf, tmp_pa
 
 def test_an_unknown_coder_is_refused_with_those_there_are(tersenet, shelf, tmp_path):
     words = ["linear", tmp_path / "x.terse", "--weights", shelf.weights, "--coder", "zip"]
-    assert "coder 'zip' is unknown; this build knows raw, huffman, rans" in _share(tersenet, *words).refused()
+    assert "coder 'zip' is unknown; this build knows raw, huffman, rans, range" in _share(tersenet, *words).refused()
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_every_weight_comes_through_to_the_bit(tersenet, net, tmp_path):
     assert provenance["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("coder", ["raw", "huffman", "rans"])
+@pytest.mark.parametrize("coder", ["raw", "huffman", "rans", "range"])
 def test_the_coder_can_be_chosen(tersenet, net, tmp_path, coder):
     output = tmp_path / "x.terse"
     assert tersenet("import", net[0], "--net", "linear", "--coder", coder, "-o", output).code == 0

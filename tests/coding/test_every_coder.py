@@ -185,7 +185,7 @@ def test_a_count_that_the_bytes_cannot_hold_is_refused_before_memory_is_taken(co
         get_coder(coder).decode(data, name="x", alphabet=7, n=n)
 
 
-@pytest.mark.parametrize("coder", ["huffman", "rans"])
+@pytest.mark.parametrize("coder", ["huffman", "rans", "range"])
 def test_a_single_symbol_takes_no_payload_however_many_there_are(coder):
     for n in (1, 10, 3_000_000):
         data = get_coder(coder).encode(IntStream(name="x", values=np.full(n, 200, np.uint8), alphabet=256))

@@ -12,7 +12,7 @@ from tersenet.errors import TersenetError
 
 
 def test_the_table_the_classes_and_the_file_numbers_agree():
-    assert CODES == {"raw": 0, "huffman": 1, "rans": 2}
+    assert CODES == {"raw": 0, "huffman": 1, "rans": 2, "range": 3}
     assert set(CODERS) == set(CODES)
     for coder, place in CODERS.items():
         module, name = place.split(":")
@@ -23,7 +23,7 @@ def test_the_table_the_classes_and_the_file_numbers_agree():
 
 def test_unknown_coders_are_refused_with_the_known_ones():
     for call in (get_coder, coder_code):
-        with pytest.raises(TersenetError, match="'hufman' is unknown; this build knows raw, huffman, rans"):
+        with pytest.raises(TersenetError, match="'hufman' is unknown; this build knows raw, huffman, rans, range"):
             call("hufman")
     with pytest.raises(TersenetError, match=r"number 9 is unknown; this build knows 0 \(raw\)"):
         coder_id(9)

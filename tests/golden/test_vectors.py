@@ -110,7 +110,7 @@ def test_every_node_and_every_coder_has_a_file():
             kinds |= {type(node) for node in walk(tree)}
         coders |= {row.coder for row in contents.ledger}
     assert kinds == set(Storage.__subclasses__())
-    assert {"raw", "huffman", "rans"} <= coders
+    assert {"raw", "huffman", "rans", "range"} <= coders
 
 
 @pytest.mark.parametrize("path", ["normal/v1_network.terse", "normal/v1_network_with_provenance.terse"])

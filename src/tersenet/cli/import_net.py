@@ -16,7 +16,7 @@ def import_net(
     file: Annotated[Path, typer.Argument(metavar="FILE.net", help="a published Deep Compression model")],
     net: Annotated[str, typer.Option("--net", help="the network of the zoo that it is: squeezenet1_0, alexnet")],
     output: Annotated[Path, typer.Option("--output", "-o", help="where the compressed network goes, .terse")],
-    coder: Annotated[str, typer.Option("--coder", help="raw, huffman or rans")] = "huffman",
+    coder: Annotated[str, typer.Option("--coder", help="raw, huffman, rans or range")] = "huffman",
     no_provenance: Annotated[bool, typer.Option("--no-provenance", help="leave out where it came from")] = False,
 ) -> None:
     """Turn a published .net file into a .terse file, every weight exactly the same."""

@@ -1,4 +1,4 @@
-"""Integer streams to bytes and back: raw, huffman, rans. Import only what the table needs."""
+"""Integer streams to bytes and back: raw, huffman, rans, range. Import only what the table needs."""
 
 from tersenet.coding.table import CODERS as CODERS
 from tersenet.coding.table import Coder as Coder

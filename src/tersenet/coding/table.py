@@ -15,10 +15,11 @@ CODERS: dict[str, str] = {
     "raw": "tersenet.coding.raw:Raw",
     "huffman": "tersenet.coding.huffman:Huffman",
     "rans": "tersenet.coding.rans:Rans",
+    "range": "tersenet.coding.range:Range",
 }
 
-CODES: dict[str, int] = {"raw": 0, "huffman": 1, "rans": 2}
-"""The number of each coder in a file, forever; 3 is kept for an adaptive range coder."""
+CODES: dict[str, int] = {"raw": 0, "huffman": 1, "rans": 2, "range": 3}
+"""The number of each coder in a file, forever."""
 
 
 class Coder(Protocol):

@@ -17,7 +17,7 @@ class LedgerRow:
     name    the tensor they belong to, or a part of the file: header, graph, provenance
     role    what they are in it: index, table, gaps, values, structure, ...
     form    how the tensor is stored, for example sparse(codebook); empty for parts of the file
-    coder   raw, huffman, rans, zlib; empty where nothing is coded
+    coder   raw, huffman, rans, range, zlib; empty where nothing is coded
     bytes   how many
     """
 

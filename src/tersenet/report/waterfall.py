@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tersenet.report.record import Record
 from tersenet.report.text import escape, exact_bytes, plural, ratio, short_bytes
 
-CODER_NAMES = {"huffman": "Huffman coding", "rans": "rANS coding", "raw": "packing"}
+CODER_NAMES = {"huffman": "Huffman coding", "rans": "rANS coding", "range": "range coding", "raw": "packing"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,357 @@
+// range.h - adaptive binary range coder with logistic mixing (docs/notes/range.md; in the line of LZMA and PAQ).
+//
+//   range_encode   n values below alphabet (1 to 65,536) to bytes
+//   RangeDecoder   the inverse, of bytes from anyone
+//
+// READ FIRST
+//   1. A value is a few yes-or-no decisions; range_value names them, RangeModel predicts each. No table is sent: a head of
+//      2 to 12 bytes, then the code.
+//   2. Encoder and decoder run the same model over the same decisions, so they stay in step.
+//   3. Between decisions 2^24 <= range < 2^32, and a probability is 1 to 65,535 of 65,536: no part of a range is empty.
+//   4. The last bytes name the shortest byte string all of whose extensions lie in the range. So no encoding is the
+//      beginning of another, each has one spelling, and every cut and every byte more is found.
+//   5. The encoder chooses by integers, so the same values give the same bytes everywhere.
+#pragma once
+
+#include "tersenet/huffman.h"
+#include "tersenet/range_model.h"
+#include "tersenet/refuse.h"
+
+namespace tersenet {
+
+constexpr uint32_t kRangeBottom = 1 << 24;
+constexpr uint32_t kMaxPeriod = 64;
+constexpr uint64_t kMinRows = 8;      // so that the means of columns stay within a quarter of the values' bytes
+constexpr int kDecisionLog2 = 16;     // a decision takes more than 2^-16 bits
+constexpr size_t kTrial = 4096;       // values on which the encoder compares heads
+constexpr uint64_t kMaxSearch = 1 << 24;  // values up to which it looks for rows: 16 * 121 n^2 stays below 2^59
+
+// The decisions of one value, in order. decide(bit, full, node, set) codes `bit`, or reads one where it is not known,
+// and returns it; the last three are RangeModel::predict's.
+template <class Decide>
+uint32_t range_value(const RangeHead& head, uint32_t alphabet, int width, uint32_t value, const Decide& decide) {
+  const uint32_t centre = head.centre;
+  if (!decide(value != centre, 0, 0, 0)) return centre;
+  if (head.mode == 1) {
+    uint32_t node = 1;
+    for (int depth = 0; depth < width; ++depth) {
+      node = node << 1 | decide(value >> (width - 1 - depth) & 1, node, depth < 5 ? node : 32 + depth, 1 + depth);
+    }
+    node -= uint32_t(1) << width;
+    if (node == centre || node >= alphabet) refuse("the value " + str(node) + " is spelled where no encoder spells it");
+    return node;
+  }
+  const bool can_be_below = centre > 0, can_be_above = centre < alphabet - 1;
+  const uint32_t below = can_be_below && (!can_be_above || decide(value < centre, 1, 1, 1));
+  const uint32_t most = below ? centre : alphabet - 1 - centre;
+  const uint32_t far = below ? centre - value : value - centre;  // 1 to most
+  uint32_t cls = 0;
+  for (; uint32_t(2) << cls <= most; ++cls) {
+    const uint32_t node = 2 + 16 * below + cls;
+    if (!decide(far >= uint32_t(2) << cls, node, node, 2 + cls)) break;
+  }
+  uint32_t found = 1;
+  for (uint32_t depth = 0; depth < cls; ++depth) {
+    const uint32_t left = cls - 1 - depth;
+    uint32_t bit = 0;
+    if ((2 * found + 1) << left <= most) {
+      const uint32_t few = std::min<uint32_t>(cls, 7);
+      const uint32_t node = depth == 0 ? 34 + few : depth == 1 ? 42 + 2 * few + (found & 1) : 56 + std::min<uint32_t>(depth, 7);
+      const uint32_t full = 34 + (below << width) + (uint32_t(1) << cls) + found - 1;
+      bit = decide(far >> left & 1, full, node, 18 + 8 * std::min<uint32_t>(depth, 4) + few);
+    }
+    found = found << 1 | bit;
+  }
+  return below ? centre - found : centre + found;
+}
+
+// Runs the model over n values, which `bit(want, p)` codes or, with kRead, gives.
+template <bool kRead, class T, class Bit>
+void range_walk(const RangeHead& head, uint32_t alphabet, T* values, uint64_t n, Bit&& bit) {
+  const int width = bit_length(alphabet - 1);
+  const uint32_t half = alphabet >> 1;
+  RangeModel model(head, alphabet);
+  const auto decide = [&](uint32_t want, uint32_t full, uint32_t node, uint32_t set) {
+    const uint32_t got = bit(want, model.predict(full, node, set));
+    model.update(got);
+    return got;
+  };
+  const auto difference = [&](uint32_t to, uint32_t from) { return (to + half + alphabet - from) % alphabet; };
+  const auto coded = [&](uint64_t i) -> uint32_t {
+    return head.differences ? difference(values[i], i ? values[i - 1] : 0) : values[i];
+  };
+  uint32_t before = head.centre, second = head.centre;
+  [[maybe_unused]] uint32_t last = 0;
+  for (uint64_t i = 0; i < n; ++i) {
+    model.begin(before, second, i >= head.period ? coded(i - head.period) : head.centre,
+                head.row && i >= head.row ? coded(i - head.row) : head.centre);
+    second = before;
+    before = range_value(head, alphabet, width, kRead ? 0 : coded(i), decide);
+    if constexpr (kRead) {
+      last = head.differences ? (before + last + alphabet - half) % alphabet : before;
+      values[i] = T(last);
+    }
+    model.end(before);
+  }
+}
+
+class RangeWriter {
+ public:
+  explicit RangeWriter(std::vector<uint8_t> head) : bytes(std::move(head)), first_(bytes.size()) {}
+
+  std::vector<uint8_t> bytes;
+
+  uint32_t operator()(uint32_t bit, uint32_t p) {
+    const uint32_t part = (range_ >> 16) * p;
+    if (bit) {
+      range_ = part;
+    } else {
+      low_ += part;
+      range_ -= part;
+    }
+    for (; range_ < kRangeBottom; range_ <<= 8) shift();
+    return bit;
+  }
+
+  // One byte if its extensions fit into the range, else two: 2^24 is more than twice 2^16.
+  void finish() {
+    const int kept = up(24) + kRangeBottom <= low_ + range_ ? 1 : 2;
+    low_ = up(32 - 8 * kept);
+    for (int i = 0; i < kept; ++i) shift();
+  }
+
+ private:
+  uint64_t low_ = 0;  // below 2^33: bit 32 is a carry into the bytes
+  uint32_t range_ = 0xffffffff;
+  size_t first_;
+
+  uint64_t up(int bits) const { return (low_ + (uint64_t(1) << bits) - 1) >> bits << bits; }
+
+  // The code stays below 1, so a carry ends in the code's own bytes.
+  void shift() {
+    if (low_ >> 32) {
+      size_t i = bytes.size();
+      while (i > first_ && ++bytes[--i] == 0) continue;
+    }
+    bytes.push_back(uint8_t(low_ >> 24));
+    low_ = low_ << 8 & 0xffffffff;
+  }
+};
+
+inline void put_head(std::vector<uint8_t>& out, const RangeHead& head, uint32_t alphabet) {
+  const bool rows = head.period > 1 || head.row > 0;
+  const auto varint = [&](uint64_t x) {
+    for (; x >= 128; x >>= 7) out.push_back(uint8_t(x | 128));
+    out.push_back(uint8_t(x));
+  };
+  out.push_back(uint8_t(head.mode | head.differences << 2 | rows << 3 | (head.mode ? head.rate - 13 : 0) << 4));
+  out.push_back(uint8_t(head.centre));
+  if (alphabet > 256) out.push_back(uint8_t(head.centre >> 8));
+  if (rows) {
+    varint(head.period);
+    varint(head.row);
+  }
+}
+
+template <class T>
+std::vector<uint8_t> range_encode_as(const RangeHead& head, const T* values, uint64_t n, uint32_t alphabet) {
+  std::vector<uint8_t> bytes;
+  put_head(bytes, head, alphabet);
+  RangeWriter out(std::move(bytes));
+  range_walk<false>(head, alphabet, values, n, out);
+  out.finish();
+  return std::move(out.bytes);
+}
+
+// Rows whose columns differ most by a chi-square test of the sums of magnitudes' levels, and the same for a period of
+// at most 64. A division of n into rows must be worth half its degrees of freedom more than chance, and 25 more.
+template <class T>
+void find_rows(RangeHead& head, const T* values, uint64_t n, uint32_t alphabet) {
+  if (n > kMaxSearch) return;
+  const Magnitude magnitude(head.centre, alphabet);
+  std::vector<uint8_t> levels(n);
+  uint64_t sum = 0, squares = 0;
+  for (uint64_t i = 0; i < n; ++i) {
+    levels[i] = RangeTables::get().level[magnitude(values[i])];
+    sum += levels[i];
+    squares += levels[i] * levels[i];
+  }
+  const uint64_t spread = (n * squares - sum * sum) / n;  // n times the variance
+  if (spread == 0) return;
+  int64_t best_row = 0, best_period = 0;
+  std::vector<uint32_t> columns;
+  for (uint64_t row = 2; row <= n / kMinRows; ++row) {
+    if (n % row) continue;
+    columns.assign(row, 0);
+    for (uint64_t i = 0; i < n; i += row) {
+      for (uint64_t c = 0; c < row; ++c) columns[c] += levels[i + c];
+    }
+    uint64_t between = 0;
+    for (uint32_t c : columns) between += uint64_t(c) * c;
+    const int64_t gain = int64_t(16 * (row * between - sum * sum) / spread) - int64_t(24 * row + 400);
+    if (gain > best_row) {
+      best_row = gain;
+      head.row = row;
+    }
+    if (row <= kMaxPeriod && gain > best_period) {
+      best_period = gain;
+      head.period = uint32_t(row);
+    }
+  }
+}
+
+// Starts from a tree around the most frequent value and keeps what makes the first values shorter.
+template <class T>
+std::vector<uint8_t> range_encode(const T* values, uint64_t n, uint32_t alphabet) {
+  if (n == 0) return {};
+  const std::vector<uint64_t> counts = count_values(values, n, alphabet);
+  RangeHead best;
+  best.centre = uint32_t(std::max_element(counts.begin(), counts.end()) - counts.begin());
+  if (counts[best.centre] == n) {
+    best.mode = 0;
+    std::vector<uint8_t> bytes;
+    put_head(bytes, best, alphabet);
+    return bytes;
+  }
+  find_rows(best, values, n, alphabet);
+  const uint64_t trial = std::min<uint64_t>(n, kTrial);
+  std::vector<uint8_t> shortest = range_encode_as(best, values, trial, alphabet);
+  const auto attempt = [&](const RangeHead& head) {
+    std::vector<uint8_t> made = range_encode_as(head, values, trial, alphabet);
+    if (made.size() >= shortest.size()) return;
+    shortest = std::move(made);
+    best = head;
+  };
+  RangeHead other = best;
+  other.mode = 2;
+  attempt(other);
+  other = RangeHead();
+  other.differences = true;
+  other.centre = alphabet >> 1;
+  for (other.mode = 1; other.mode <= 2; ++other.mode) attempt(other);
+  for (int rate = 14; n <= kTrial && rate >= 13; --rate) {
+    other = best;
+    other.rate = rate;
+    attempt(other);
+  }
+  return n <= kTrial ? shortest : range_encode_as(best, values, n, alphabet);
+}
+
+class RangeReader {
+ public:
+  RangeReader(const uint8_t* at, const uint8_t* end) : at_(at), end_(end) {
+    for (int i = 0; i < 4; ++i) next();
+    if (code_ >= range_) refuse("the code begins outside its range");
+  }
+
+  uint32_t operator()(uint32_t, uint32_t p) {
+    const uint32_t part = (range_ >> 16) * p;
+    const uint32_t bit = code_ < part;
+    if (bit) {
+      range_ = part;
+    } else {
+      code_ -= part;
+      range_ -= part;
+    }
+    for (; range_ < kRangeBottom; range_ <<= 8) next();
+    return bit;
+  }
+
+  // RangeWriter::finish again. code_ is the last four bytes minus low, so those bytes give the low end of the range.
+  void expect_end() const {
+    const uint32_t low = window_ - code_, to_first = (0 - low) & (kRangeBottom - 1), to_second = (0 - low) & 0xffff;
+    const bool one = uint64_t(to_first) + kRangeBottom <= range_;
+    if (at_ != end_ || past_ != (one ? 3 : 2) || code_ != (one ? to_first : to_second)) {
+      refuse("the data does not end as its encoder would have ended it; it is damaged");
+    }
+  }
+
+ private:
+  const uint8_t *at_, *end_;
+  uint32_t code_ = 0;     // what was read, minus the low end of the range; below range_ if the bytes are an encoding
+  uint32_t window_ = 0;   // the last four bytes
+  uint32_t range_ = 0xffffffff;
+  int past_ = 0;          // zero bytes taken behind the end
+
+  void next() {
+    uint32_t byte = 0;
+    if (at_ != end_) {
+      byte = *at_++;
+    } else if (++past_ > 3) {
+      refuse("the data ends before its values do");
+    }
+    code_ = code_ << 8 | byte;
+    window_ = window_ << 8 | byte;
+  }
+};
+
+class RangeDecoder {
+ public:
+  // Reads and checks the head; after it, n values may be allocated.
+  RangeDecoder(const uint8_t* data, size_t size, uint64_t n, uint32_t alphabet)
+      : at_(data), end_(data + size), n_(n), alphabet_(alphabet) {
+    if (n == 0) {
+      if (size) refuse(str(size) + " bytes came for no values; expected none");
+      return;
+    }
+    const uint32_t flags = byte();
+    head_.mode = int(flags & 3);
+    head_.differences = flags >> 2 & 1;
+    head_.rate = 13 + int(flags >> 4 & 3);
+    if (head_.mode == 3 || flags > 63 || (head_.mode == 0 && flags)) refuse("flags of " + str(flags) + " came, which no encoder writes");
+    head_.centre = byte();
+    if (alphabet > 256) head_.centre |= byte() << 8;
+    if (head_.centre >= alphabet) refuse("symbol " + str(head_.centre) + " came; expected below " + str(alphabet));
+    if (head_.mode == 0) {
+      if (at_ != end_) refuse(str(end_ - at_) + " bytes are left over; expected none");
+      return;
+    }
+    if (flags >> 3 & 1) {
+      const uint64_t period = varint();
+      head_.row = varint();
+      if (period < 1 || period > kMaxPeriod || head_.row > n / kMinRows || (period == 1 && head_.row == 0)) {
+        refuse("rows of " + str(head_.row) + " and a period of " + str(period) + " came for " + str(n) + " values");
+      }
+      head_.period = uint32_t(period);
+    }
+    const uint64_t left = uint64_t(end_ - at_);
+    if (n > 8 * left << kDecisionLog2) refuse(str(left) + " bytes cannot hold " + str(n) + " values");
+  }
+
+  template <class T>
+  void run(T* out) const {
+    if (n_ == 0) return;
+    if (head_.mode == 0) {
+      std::fill_n(out, n_, T(head_.centre));
+      return;
+    }
+    RangeReader in(at_, end_);
+    range_walk<true>(head_, alphabet_, out, n_, in);
+    in.expect_end();
+  }
+
+ private:
+  const uint8_t *at_, *end_;
+  uint64_t n_;
+  uint32_t alphabet_;
+  RangeHead head_;
+
+  uint32_t byte() {
+    if (at_ == end_) refuse("the data ends inside its head");
+    return *at_++;
+  }
+
+  // LEB128 of at most 48 bits, in its shortest spelling.
+  uint64_t varint() {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 49; shift += 7) {
+      const uint64_t part = byte();
+      value |= (part & 127) << shift;
+      if (part < 128 && (part || shift == 0)) return value;
+      if (part < 128) break;
+    }
+    refuse("a number of the head is spelled with needless bytes");
+  }
+};
+
+}  // namespace tersenet
