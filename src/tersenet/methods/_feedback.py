@@ -1,0 +1,179 @@
+"""Rounding one weight matrix with error feedback: each decision's error is made good by the columns still open.
+
+READ FIRST
+  1. W (rows x columns) becomes Q so that tr (W - Q) H (W - Q)^T is small, H = X^T X being what the layer meets. With
+     P H^-1 P^T = U^T U (U upper, P the order of the columns) that is the sum over columns of cost_j r_j^2, where
+     cost_j = 1 / U_jj^2 and r_j is the error that column j makes when its turn comes (Frantar et al. 2023, GPTQ,
+     arXiv:2210.17323, section 3).
+  2. So a decision weighs cost_j r^2 against the price of its bits, and nothing else depends on it but what later
+     columns can repair: the rate-aware kin is Conzelmann and Bamler 2025, CERWU, arXiv:2505.18758.
+  3. Columns are visited by falling diagonal of H: what matters most is decided while most can still be repaired.
+  4. numpy float64, fixed orders of summation: the same input gives the same levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from tersenet.errors import TersenetError
+
+Rows = Float64[np.ndarray, " rows"]
+Grid = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From values (rows, n) to the levels worth a look (k, rows, n), nearest first, and what they stand for."""
+
+# Columns that are decided before their errors are carried to the rest at once, by one matrix product.
+BLOCK = 64
+# Counted for each level before any is seen (Krichevsky and Trofimov 1981).
+UNSEEN = 0.5
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What feedback needs of H, made once and used for as many steps and prices as are tried.
+
+    order   the columns as they are visited
+    upper   U of the inverse, in that order
+    cost    weight of a column's squared error when its turn comes, in that order
+    """
+
+    order: Int64[np.ndarray, " columns"]
+    upper: Float64[np.ndarray, "columns columns"]
+    cost: Float64[np.ndarray, " columns"]
+
+
+def factorise(hessian: Float64[np.ndarray, "columns columns"]) -> Factor:
+    """Order and factor a symmetric positive definite H. Refused where it holds NaN or is not definite."""
+    if not np.isfinite(hessian).all():
+        raise TersenetError("the second moments of a layer's inputs hold NaN or infinite values; look at the data")
+    order = np.argsort(-np.diagonal(hessian), kind="stable")
+    try:
+        # H = R^T R from the last column on gives H^-1 = U^T U with U = R^-T flipped back: one factor, no inverse of H.
+        flipped = np.linalg.cholesky(hessian[np.ix_(order[::-1], order[::-1])])
+    except np.linalg.LinAlgError as error:
+        raise TersenetError("the second moments of a layer's inputs are not positive definite; damp them") from error
+    upper = np.linalg.inv(flipped)[::-1, ::-1]
+    return Factor(order, np.ascontiguousarray(upper), 1 / np.square(np.diagonal(upper)))
+
+
+def damped(
+    moment: Float64[np.ndarray, "columns columns"], count: int, damping: float = 0.01
+) -> Float64[np.ndarray, "columns columns"]:
+    """A second moment of `count` rows made safe to invert.
+
+    `damping` times the mean of the diagonal is added to it (GPTQ, section 3.3). Where rows are few, the rest shrinks
+    towards its diagonal by columns / (columns + count), so that chance correlations are not relied on.
+    """
+    columns = len(moment)
+    mean = float(np.trace(moment)) / max(columns, 1)
+    if not np.isfinite(mean):
+        raise TersenetError("the second moments of a layer's inputs hold NaN or infinite values; look at the data")
+    if mean <= 0:
+        return np.eye(columns)
+    shrunk = moment * (count / (columns + count))
+    np.fill_diagonal(shrunk, np.diagonal(moment) + damping * mean)
+    return shrunk
+
+
+def uniform_grid(step: Rows) -> Grid:
+    """Integers times a step a row: the nearest, the next one towards zero, and zero."""
+    column = step[:, None]
+
+    def grid(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nearest = np.rint(values / column)
+        levels = np.stack([nearest, nearest - np.sign(nearest), np.zeros_like(nearest)])
+        return levels.astype(np.int64), levels * column
+
+    return grid
+
+
+def feedback_round(
+    weight: Float64[np.ndarray, "rows columns"],
+    factor: Factor,
+    grid: Grid,
+    *,
+    row_weight: Rows | None = None,
+    bit_price: float = 0.0,
+    lengths: CodeLengths | None = None,
+    block: int = BLOCK,
+) -> Int64[np.ndarray, "rows columns"]:
+    """The level of each weight, by increasing sum of row_weight_i cost_j r_ij^2 + bit_price bits(level_ij).
+
+    bits are ideal zeroth-order code lengths, estimated anew before each block from the levels decided so far and
+    those that the open weights would take as they stand; or `lengths`, where a matrix is too small for counts of its
+    own. bit_price 0 takes the nearest value each time: GPTQ.
+    """
+    rows, columns = weight.shape
+    open_ = weight[:, factor.order]
+    importance = np.ones(rows) if row_weight is None else row_weight
+    levels = np.empty((rows, columns), np.int64)
+    bits = lengths or _first_lengths(open_, factor.cost, grid, importance, bit_price)
+    for start in range(0, columns, block):
+        stop = min(start + block, columns)
+        if bit_price > 0 and start and lengths is None:
+            guess = _decide(open_[:, start:], factor.cost[start:], grid, importance, bit_price, bits)[0]
+            bits = CodeLengths.of(np.concatenate([levels[:, :start].reshape(-1), guess.reshape(-1)]))
+        errors = np.empty((rows, stop - start))
+        for column in range(start, stop):
+            here = slice(column, column + 1)
+            level, value = _decide(open_[:, here], factor.cost[here], grid, importance, bit_price, bits)
+            levels[:, here] = level
+            error = (open_[:, here] - value) / factor.upper[column, column]
+            open_[:, column + 1 : stop] -= error * factor.upper[column, column + 1 : stop]
+            errors[:, column - start] = error[:, 0]
+        open_[:, stop:] -= errors @ factor.upper[start:stop, stop:]
+    back = np.empty_like(levels)
+    back[:, factor.order] = levels
+    return back
+
+
+@dataclass(frozen=True)
+class CodeLengths:
+    """Bits of each level under the counts of some: lowest level, then one length for each up to the highest.
+
+    Levels beyond are taken for the outermost one.
+    """
+
+    low: int
+    bits: Float64[np.ndarray, " levels"]
+
+    @classmethod
+    def of(cls, levels: np.ndarray) -> CodeLengths:
+        """Lengths for these levels and the ones next to them; a level that does not occur counts one half."""
+        low, high = min(int(levels.min()), 0) - 1, max(int(levels.max()), 0) + 1
+        counts = np.bincount(levels.reshape(-1) - low, minlength=high - low + 1) + UNSEEN
+        return cls(low, np.log2(counts.sum()) - np.log2(counts))
+
+    def __getitem__(self, levels: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.bits[np.clip(levels - self.low, 0, len(self.bits) - 1)]
+        return found
+
+
+def _first_lengths(
+    weight: np.ndarray, cost: np.ndarray, grid: Grid, importance: np.ndarray, bit_price: float
+) -> CodeLengths:
+    """From rounding to nearest, then from the decisions that these lengths bring about."""
+    lengths = CodeLengths.of(grid(weight)[0][0])
+    for _ in range(2 if bit_price > 0 else 0):
+        lengths = CodeLengths.of(_decide(weight, cost, grid, importance, bit_price, lengths)[0])
+    return lengths
+
+
+def _decide(
+    values: np.ndarray,
+    cost: np.ndarray,
+    grid: Grid,
+    importance: np.ndarray,
+    bit_price: float,
+    bits: CodeLengths,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best level for each of (rows, n) values and what it stands for; at a tie the nearer one."""
+    levels, stands = grid(values)
+    if bit_price <= 0:
+        return levels[0], stands[0]
+    total = np.square(values - stands) * (importance[:, None] * cost) + bit_price * bits[levels]
+    best = np.argmin(total, axis=0)[None]
+    return np.take_along_axis(levels, best, 0)[0], np.take_along_axis(stands, best, 0)[0]
