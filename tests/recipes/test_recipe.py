@@ -72,3 +72,17 @@ def test_the_page_on_recipes_names_every_step_and_its_example_is_one():
 def test_a_schema_for_editors_names_every_step():
     text = str(schema())
     assert all(word in text for word in ("prune", "store", "round", "iterations", "huffman"))
+
+
+def test_one_shot_asks_for_data_and_weights_only_does_not():
+    assert load_recipe("oneshot").trains
+    assert not load_recipe("weights-only").trains
+
+
+def test_a_gentler_quantize_is_finer_until_there_is_nothing_finer():
+    step = load_recipe("oneshot").steps[0]
+    seen = [step.quality]
+    while (step := step.gentler()) is not None:
+        seen.append(step.quality)
+    assert seen == sorted(set(seen))
+    assert seen[-1] == 100

@@ -13,9 +13,11 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tersenet.calibration import recalibrate_batchnorm, sample_batches
+from tersenet.calibration.batches import checked_inputs
 from tersenet.graph import Network, fold_batchnorm
 from tersenet.methods.dead import lost_units, remove_dead_units
 from tersenet.methods.distill import Teacher
+from tersenet.methods.oneshot import Outputs, Rounding, round_network
 from tersenet.methods.prune import above_threshold, attach_pruned, global_keep, keep_largest
 from tersenet.methods.round import round_others
 from tersenet.methods.select import select_layers, setting
@@ -200,6 +202,9 @@ class RemoveDead(Step):
 
     id: Literal["remove_dead"] = "remove_dead"
 
+    def label(self, stage: int) -> str:
+        return "remove dead"
+
     def rewrite(self, network: Network) -> tuple[Network, list[str]]:
         smaller = remove_dead_units(network)
         return smaller, lost_units(network, smaller) or ["every neuron and channel is in use; none was removed"]
@@ -210,6 +215,9 @@ class FoldBatchNorm(Step):
 
     id: Literal["fold_batchnorm"] = "fold_batchnorm"
 
+    def label(self, stage: int) -> str:
+        return "fold BatchNorm"
+
     def rewrite(self, network: Network) -> tuple[Network, list[str]]:
         folded = fold_batchnorm(network)
         if folded.graph == network.graph:
@@ -217,6 +225,44 @@ class FoldBatchNorm(Step):
         return folded, []
 
 
+class Quantize(Step):
+    """Round every weight once to an even grid, with error feedback and the price of its bits; nothing is trained.
+
+    BatchNorm is folded first: its scale and shift take up what rounding does to each channel.
+    """
+
+    id: Literal["quantize"] = "quantize"
+    quality: Annotated[float, Ge(0), Le(100)] = Field(50, description="20 more halve the steps: a bit a weight more")
+    examples: Annotated[int, Ge(0)] = Field(512, description="training inputs to calibrate on; 0 takes weights alone")
+    batch_size: Annotated[int, Ge(2)] = 128
+    rate_weight: Annotated[float, Ge(0)] = Field(0.03, description="price of a bit, in squared steps")
+    damping: Annotated[float, Gt(0)] = Field(0.03, description="added to second moments, of their mean diagonal")
+    vector_bits: Annotated[int, Ge(2), Le(16)] = Field(8, description="of scales, shifts and biases")
+    outputs: Outputs = Field("classes", description="what the network answers: scores of classes, or values")
+
+    @property
+    def needs_data(self) -> bool:
+        return self.examples > 0 or super().needs_data
+
+    def rewrite(self, network: Network) -> tuple[Network, list[str]]:
+        return fold_batchnorm(network), []
+
+    def apply(self, network: Network, stage: int, seed: int, train: Any) -> list[str]:
+        rounding = Rounding(self.quality, self.rate_weight, self.damping, self.vector_bits)
+        batches = None
+        if self.examples:
+            sampled = sample_batches(train, self.examples, self.batch_size, seed)
+            # The labels that a batch ends with stay unread.
+            batches = list(checked_inputs(network, sampled))
+        round_network(network, batches, rounding, outputs=self.outputs)
+        return []
+
+    def gentler(self) -> Quantize | None:
+        if self.quality >= 100:
+            return None
+        return self.model_copy(update={"quality": min(self.quality + 5, 100)})
+
+
 AnyStep = Annotated[
-    Train | Prune | Store | Round | CorrectBatchNorm | RemoveDead | FoldBatchNorm, Field(discriminator="id")
+    Train | Prune | Store | Round | CorrectBatchNorm | RemoveDead | FoldBatchNorm | Quantize, Field(discriminator="id")
 ]

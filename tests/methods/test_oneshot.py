@@ -1,0 +1,160 @@
+"""One-shot rounding: nearer than rounding to nearest, the same bits from the file, and inputs that are refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tersenet import artifact
+from tersenet.bits import entropy_bits
+from tersenet.container import decode
+from tersenet.errors import TersenetError
+from tersenet.forms import Uniform
+from tersenet.graph import Network, capture, fold_batchnorm
+from tersenet.methods.oneshot import Rounding, divergence, round_network
+
+
+class _Net(nn.Module):
+    """A plain, a grouped, a residual and a depthwise convolution, and two linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.bn1 = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        self.two, self.bn2 = nn.Conv2d(16, 16, 3, padding=1, groups=4), nn.BatchNorm2d(16)
+        self.three = nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16)
+        self.four, self.five = nn.Linear(16 * 16, 24), nn.Linear(24, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.bn1(self.one(x)))
+        x = torch.relu(self.bn2(self.two(x)) + x)
+        x = torch.relu(self.three(x))
+        return self.five(torch.relu(self.four(x.flatten(1))))
+
+
+def _inputs(count: int, seed: int) -> torch.Tensor:
+    """Smooth pictures, so that neighbouring columns are correlated."""
+    noise = torch.randn(count, 3, 10, 10, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.avg_pool2d(noise, 3, 1) * 3
+
+
+@pytest.fixture()
+def net() -> Network:
+    torch.manual_seed(0)
+    model = _Net()
+    model.train()
+    with torch.no_grad():
+        for seed in range(20):  # running statistics that are those of the inputs
+            model(_inputs(64, seed))
+        for norm in (model.bn1, model.bn2):
+            norm.weight.uniform_(0.5, 1.5)
+            norm.bias.uniform_(-0.5, 0.5)
+        model.five.weight.mul_(6)
+    return fold_batchnorm(capture(model.eval(), _inputs(2, 0)))
+
+
+def _batches(count: int = 256) -> list[tuple[torch.Tensor, ...]]:
+    return [(part,) for part in torch.split(_inputs(count, 100), 64)]
+
+
+def _away(net: Network, rounded: Network) -> float:
+    fresh = _inputs(256, 200)
+    with torch.no_grad():
+        return divergence(net(fresh), rounded(fresh))
+
+
+def _bits(network: Network) -> float:
+    return sum(
+        entropy_bits(form.level.numpy())
+        for form in network.forms().values()
+        if isinstance(form, Uniform) and form.level.numel() > 24
+    )
+
+
+def test_calibration_brings_the_answers_nearer_at_no_more_bits(net):
+    rounded, plain = net.clone(), net.clone()
+    round_network(rounded, _batches(), Rounding(quality=50))
+    round_network(plain, None, Rounding(quality=54, rate_weight=0.0))
+    assert _bits(rounded) <= _bits(plain)
+    assert _away(net, rounded) < 0.5 * _away(net, plain)
+
+
+def test_quality_runs_from_nothing_left_to_nothing_lost(net):
+    found = []
+    for quality in (0, 40, 60, 100):
+        rounded = net.clone()
+        round_network(rounded, _batches(128), Rounding(quality=quality))
+        found.append((_bits(rounded), -_away(net, rounded)))
+    assert found == sorted(found)
+    assert found[-1][1] > -1e-3
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_the_file_answers_with_the_same_bits_and_the_same_seed_gives_the_same_file(net, data):
+    files = []
+    for _ in range(2):
+        rounded = net.clone()
+        round_network(rounded, _batches(64) if data else None, Rounding())
+        files.append(artifact.to_bytes(rounded, "rans"))
+    assert files[0] == files[1]
+    loaded = artifact.from_contents(decode(files[0], max_bytes=1 << 24)).eval()
+    fresh = _inputs(16, 300)
+    with torch.no_grad():
+        assert loaded(fresh).numpy().tobytes() == rounded(fresh).numpy().tobytes()
+
+
+def _mean_of_first_sum(network: Network) -> torch.Tensor:
+    """By channel, of what the first scaled and shifted convolution gives."""
+    seen: list[torch.Tensor] = []
+    add = next(i for i, node in enumerate(network.graph.nodes) if node.op == "add")
+    with torch.no_grad():
+        network.watch((torch.cat([one for (one,) in _batches()]),), {add: lambda given, out: seen.append(out)})
+    return seen[0].mean((0, 2, 3))
+
+
+def test_channels_keep_their_means(net):
+    rounded = net.clone()
+    round_network(rounded, _batches(), Rounding(quality=40))
+    means = [_mean_of_first_sum(network) for network in (net, rounded)]
+    # Places are sampled, and the shift has eight bits.
+    assert torch.allclose(*means, atol=0.05)
+
+
+def test_an_all_zero_layer_and_a_dead_input_are_no_trouble(net):
+    net.set_tensor("two.weight", torch.zeros_like(net.dense("two.weight")))
+    batches = [(one * torch.tensor([1.0, 0.0, 1.0]).reshape(1, 3, 1, 1),) for (one,) in _batches(64)]
+    rounded = net.clone()
+    round_network(rounded, batches, Rounding())
+    assert not rounded.dense("two.weight").any()
+    assert bool(torch.isfinite(rounded(_inputs(4, 1))).all())
+
+
+def test_a_network_of_embeddings_and_norms_is_rounded_without_a_line():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.LayerNorm(24), nn.Linear(24, 20, bias=False))
+    tokens = torch.randint(0, 20, (32, 3))
+    net = capture(model, tokens[:2])
+    net.eval()
+    rounded = net.clone()
+    round_network(rounded, [(tokens,)], Rounding(quality=90))
+    assert isinstance(rounded.form("0.weight"), Uniform)
+    with torch.no_grad():
+        assert divergence(net(tokens), rounded(tokens)) < 1e-2
+
+
+def test_what_cannot_calibrate_is_refused_in_a_sentence(net):
+    with pytest.raises(TersenetError, match="no inputs to calibrate on"):
+        round_network(net.clone(), [], Rounding())
+    with pytest.raises(TersenetError, match="layer 'one' meets or gives NaN"):
+        round_network(net.clone(), [(torch.full((4, 3, 8, 8), float("nan")),)], Rounding())
+    with pytest.raises(TersenetError, match="0 to 100 can be"):
+        round_network(net.clone(), None, Rounding(quality=101))
+
+
+def test_divergence_is_zero_for_equal_answers_and_counts_values_against_their_spread():
+    answers = torch.randn(8, 5)
+    assert divergence(answers, answers) == pytest.approx(0, abs=1e-12)
+    assert divergence(answers, answers + 7) == pytest.approx(0, abs=1e-6)  # softmax does not see it
+    spread = float(answers.double().var(correction=0))
+    assert divergence(answers, answers + 1, "values") == pytest.approx(1 / spread, rel=1e-5)
+    assert divergence((answers, answers), (answers, answers + 1), "values") == pytest.approx(1 / spread, rel=1e-5)
