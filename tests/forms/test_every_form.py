@@ -23,7 +23,7 @@ NESTED = {
     "codebook of float16": partial(Codebook.fit, k=6, init="optimum", table="float16"),
 }
 FITS = {name: partial(form_class(name).fit, **OPTIONS.get(name, {})) for name in FORMS} | NESTED
-CODERS = ("raw", "huffman", "rans")
+CODERS = ("raw", "huffman", "rans", "range")
 
 
 def _weights() -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ from tersenet.zoo.file_preprocess import from_file
 
 MODELS = "models/deep-compression"
 # xz -9 makes 559,656 bytes of the original.
-TARGET_BYTES = {"huffman": 556_000, "rans": 548_000}
+TARGET_BYTES = {"huffman": 556_000, "rans": 548_000, "range": 525_000}
 
 CONV = LayerShape(name="conv", op="conv2d", weight_shape=(2, 1, 3, 3), bias_size=2)
 FC = LayerShape(name="fc", op="linear", weight_shape=(4, 10), bias_size=4)

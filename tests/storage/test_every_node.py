@@ -36,7 +36,7 @@ from tersenet.storage.fast import decode_bytes
 from tersenet.storage.memory import dtype_of, result_bytes
 
 ROOM = 1 << 24
-CODERS = ("raw", "huffman", "rans")
+CODERS = ("raw", "huffman", "rans", "range")
 KINDS = (Integers, Floats, Affine, Table, Scatter, Sum, Concat, Reshape, Permute, Transform)
 # Zeros of both signs, subnormals, the largest, infinities, NaNs of both signs, quiet and signalling.
 HARD_FLOATS = np.array(

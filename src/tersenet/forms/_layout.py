@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from math import log2, prod
+from math import inf, log2, prod
 
 import numpy as np
 
@@ -163,27 +163,32 @@ def _gap_stream(gaps: np.ndarray, span: int) -> Integers:
 
 
 def _codes(position: np.ndarray, shape: tuple[int, ...], values: Storage, coder: str) -> Iterator[_Candidate]:
-    """A code for every place, where the values are a table's: entry 0 is 0.0, the others follow."""
+    """A code for every place, where the values are a table's: 0.0 stands among them in their order, or before them."""
     if not (isinstance(values, Table) and isinstance(values.entries, Floats) and isinstance(values.index, Integers)):
         return
     entries, index = values.entries.values, values.index.stream.values
     total = prod(shape)
-    # Below half, gaps are as small and decode in proportion to what is kept, not to what is not.
-    if total > 2 * len(position) or len(entries) + 1 > MAX_CODES:
+    # Below half, gaps are as small and decode in proportion to what is kept, not to what is not. Range coding gains more
+    # by seeing rows and columns.
+    most = 16 if coder == "range" else 2
+    if total > most * len(position) or len(entries) + 1 > MAX_CODES:
         return
     counts = np.bincount(index, minlength=len(entries))
     all_counts = np.concatenate(([total - len(position)], counts))
     extra = _estimate_bits(all_counts, len(all_counts), coder) - _estimate_bits(counts, len(counts), coder)
+    ordered = coder == "range" and bool((np.diff(entries) > 0).all())
+    zero = int(np.searchsorted(entries, 0)) if ordered else 0
 
     def build() -> Storage:
-        codes = np.zeros(total, np.int64)
-        codes[position] = index.astype(np.int64) + 1
+        codes = np.full(total, zero, np.int64)
+        codes[position] = index.astype(np.int64) + (index >= zero)
         stream = IntStream(name="index", values=codes, alphabet=len(entries) + 1)
-        with_zero = np.concatenate([np.zeros(1, entries.dtype), entries])
+        with_zero = np.insert(entries, zero, 0)
         table = Table(smallest_spelling(with_zero, coder), Integers(stream))
         return table if len(shape) == 1 else Reshape(table, shape)
 
-    yield _Candidate(extra, build)
+    # The estimate does not know what neighbours tell: under range coding it is always coded for real.
+    yield _Candidate(-inf if coder == "range" else extra, build)
 
 
 def _estimate_bits(counts: np.ndarray, alphabet: int, coder: str) -> float:

@@ -87,16 +87,19 @@ class Sparse(Form):
 
 
 def _lift_codes(storage: Storage) -> Sparse | None:
-    """A code for every place, code 0 being the value 0.0, is how a nearly full sparse weight is stored."""
+    """A code for every place, one code being the value 0.0, is how a nearly full sparse weight is stored."""
     table = storage.source if isinstance(storage, Reshape) else storage
     if not (isinstance(table, Table) and isinstance(table.entries, Floats) and isinstance(table.index, Integers)):
         return None
     entries, index = table.entries.values, table.index.stream.values
-    if len(entries) < 2 or entries[0] != 0 or np.signbit(entries[0]):
+    zeros = np.flatnonzero(entries == 0)
+    if len(entries) < 2 or len(zeros) != 1 or np.signbit(entries[zeros[0]]):
         return None
-    position = np.flatnonzero(index)
-    stream = IntStream(name="index", values=index[position] - 1, alphabet=len(entries) - 1)
-    values = lift(Table(Floats(entries[1:]), Integers(stream)))
+    zero = int(zeros[0])
+    position = np.flatnonzero(index != zero)
+    kept = index[position] - (index[position] > zero)
+    stream = IntStream(name="index", values=kept, alphabet=len(entries) - 1)
+    values = lift(Table(Floats(np.delete(entries, zero)), Integers(stream)))
     return None if values is None else Sparse(values, torch.from_numpy(position), storage.shape)
 
 
