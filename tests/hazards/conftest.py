@@ -84,6 +84,7 @@ def files() -> dict[str, bytes]:
         "raw": encode(network(), "raw"),
         "huffman": encode(network(provenance), "huffman"),
         "rans": encode(network(provenance, scale=5), "rans"),
+        "range": encode(network(provenance, scale=5), "range"),
     }
 
 

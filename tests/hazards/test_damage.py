@@ -11,7 +11,7 @@ from tersenet.container import decode, decode_dense
 from tersenet.container.file import SECTIONS, split
 from tersenet.errors import TersenetError
 
-NAMES = ("raw", "huffman", "rans")
+NAMES = ("raw", "huffman", "rans", "range")
 
 
 def section_at(data: bytes, position: int) -> str:

@@ -31,7 +31,7 @@ def corpus(files, tmp_path_factory) -> list[Path]:
             paths.append(folder / f"{name} {tensor}")
             paths[-1].write_bytes(write(tree, name)[0])
     values = np.random.default_rng(0).binomial(31, 0.3, 2000)
-    for coder in ("raw", "huffman", "rans"):
+    for coder in ("raw", "huffman", "rans", "range"):
         index = Integers(IntStream(name="x", values=values, alphabet=32))
         paths.append(folder / coder)
         paths[-1].write_bytes(write(Table(Floats(np.ones(32, np.float32)), index), coder)[0])

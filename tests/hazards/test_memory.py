@@ -26,7 +26,7 @@ import json, resource, sys
 from tersenet.container import decode, decode_dense
 from tersenet.errors import TersenetError
 from tersenet.coding import get_coder
-for coder in ("raw", "huffman", "rans"):
+for coder in ("raw", "huffman", "rans", "range"):
     get_coder(coder)
 files = sys.stdin.buffer.read()
 sizes, room = json.loads(sys.argv[1])
@@ -84,6 +84,7 @@ IN_WEIGHTS = {
     "raw stream without bits": b"\x00\x00" + HUGE + b"\x00",
     "huffman stream of one symbol": b"\x10\x01" + HUGE + b"\x01\x00",
     "rans stream of one symbol": b"\x20\x01" + HUGE + b"\x01\x00",
+    "range stream of one symbol": b"\x30\x01" + HUGE + b"\x01\x00",
     "payload length": b"\x00\x01\x01" + HUGE,
     "floats": b"\x01" + HUGE,
     "planes": b"\x21" + HUGE + b"\x00\xff\x01" + HUGE + b"\x00",

@@ -72,7 +72,7 @@ def read_and_decode(data: bytes) -> None:
 
 
 SECTIONS = {"graph": GRAPH, "weights": WEIGHTS, "provenance": PROVENANCE}
-HELD = [(name, section) for name in ("raw", "huffman", "rans") for section in SECTIONS]
+HELD = [(name, section) for name in ("raw", "huffman", "rans", "range") for section in SECTIONS]
 HELD.remove(("raw", "provenance"))  # a file without provenance
 
 
