@@ -34,7 +34,9 @@ def compress(
     ] = None,
     bits: Annotated[str | None, typer.Option("--bits", help="bits of shared weights by layer: 'ip1=3,*=5'")] = None,
     keep: Annotated[str | None, typer.Option("--keep", help="share of weights kept by layer: 'ip1=0.08,*=0.2'")] = None,
-    coder: Annotated[str | None, typer.Option("--coder", help="raw, huffman, rans or range; the recipe's by default")] = None,
+    coder: Annotated[
+        str | None, typer.Option("--coder", help="raw, huffman, rans or range; the recipe's by default")
+    ] = None,
     inputs: Annotated[
         str | None, typer.Option("--input", help="shape of an input, 1x28x28, where no data shows it")
     ] = None,
