@@ -7,6 +7,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tersenet.errors import TersenetError
+from tersenet.training import TrainConfig, fit
+from tersenet.training.errors import TrainingError
 from tersenet.training.evaluate import evaluate
 
 
@@ -140,3 +142,19 @@ def test_a_network_that_can_freeze_its_weights_is_scored_so(Memory):
 
     evaluate(Freezing(), data)
     assert entered == ["in", "out"]
+
+
+def test_what_a_loader_raises_is_told_with_its_type():
+    def broken():
+        yield torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64)
+        raise KeyError("picture 7")
+
+    class Loader:
+        def __iter__(self):
+            return broken()
+
+    model = nn.Linear(4, 3)
+    with pytest.raises(TrainingError, match="the data loader raised KeyError: 'picture 7'"):
+        evaluate(model, Loader())
+    with pytest.raises(TrainingError, match="the data loader raised KeyError: 'picture 7'"):
+        fit(model, Loader(), None, TrainConfig(epochs=1), seed=0)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from tersenet.errors import TersenetError
 from tersenet.training.augment import augment
 from tersenet.training.errors import TrainingError
 
@@ -130,7 +131,7 @@ class Batches:
         sampler = getattr(data, "sampler", None)
         if sampler is not None and hasattr(sampler, "set_epoch"):
             sampler.set_epoch(epoch)
-        batches = iter(data)
+        batches = batches_of(data)
         for _ in range(skip):
             next(batches, None)
         if skip:
@@ -153,6 +154,16 @@ class Batches:
             generator = getattr(holder, "generator", None)
             if isinstance(generator, torch.Generator):
                 generator.manual_seed(seed)
+
+
+def batches_of(loader: Iterable[Any]) -> Iterator[Any]:
+    """What a loader gives; what its code raises, which can be anything, is told in a sentence with its type."""
+    try:
+        yield from loader
+    except TersenetError:
+        raise
+    except Exception as error:
+        raise TrainingError(f"the data loader raised {type(error).__name__}: {error}") from error
 
 
 def check_not_empty(data: IndexedData, what: str) -> int:

@@ -14,6 +14,7 @@ from tersenet.training.batches import (
     Batch,
     Data,
     IndexedData,
+    batches_of,
     check_batch,
     check_not_empty,
 )
@@ -113,7 +114,7 @@ class EvaluationLoader:
             for start in range(0, len(self._data), self._batch_size):
                 yield self._data.batch(torch.arange(start, min(start + self._batch_size, len(self._data))))
         else:
-            for batch in self._data:
+            for batch in batches_of(self._data):
                 yield check_batch(batch)
 
 
