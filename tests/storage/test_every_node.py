@@ -344,7 +344,7 @@ EMPTY_INTS, EMPTY_FLOATS = b"\x00\x00\x00\x00", b"\x01\x00"
 BAD = {
     "nothing": b"",
     "unknown node": b"\x0a",
-    "unknown coder": b"\x30\x00\x00\x00",
+    "unknown coder": b"\x40\x00\x00\x00",
     "huge raw stream": b"\x00\x01" + HUGE + b"\x00",
     "huge stream of no bits": b"\x00\x00" + HUGE + b"\x00",
     "huge huffman stream of one symbol": b"\x10\x01" + HUGE + b"\x01\x00",
