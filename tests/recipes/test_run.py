@@ -248,6 +248,11 @@ def test_steps_that_change_the_op_list_keep_the_answers_and_go_on_after_a_stop(d
     assert removed["validate"]["accuracy"] == pruned["validate"]["accuracy"]
     assert folded["validate"]["accuracy"] == stored["validate"]["accuracy"]
     assert removed["coded_bytes"] < pruned["coded_bytes"]
+    assert (
+        record.final["original"]["macs"]
+        == 12 * 16 + 16 * 3
+        > sum(row["macs_dense"] for row in record.final["operations"])
+    )
     assert not any("running" in name for name in decode(contents).model.graph.parameters)
 
     def stop_while_storing(event):

@@ -45,7 +45,7 @@ def compression_text(record: dict[str, Any]) -> str:
     lines = [
         f"size        {record['original_bytes']:,} -> {record['bytes']:,} bytes, {record['ratio']:.1f}x smaller",
         f"accuracy    {accuracy}",
-        f"operations  {_operations(record['operations'])}",
+        f"operations  {_operations(record)}",
         f"latency     {_latency(record['latency_ms'])}",
     ]
     text = "\n".join(lines) + "\n\n" + _layers([*record["layers"], record["total"]])
@@ -54,13 +54,13 @@ def compression_text(record: dict[str, Any]) -> str:
     return f"{text}\n\n{record['file']} is written; tersenet report {record['run_dir']} -o report.html draws how"
 
 
-def _operations(rows: list[dict[str, Any]]) -> str:
-    """Multiply-adds of one example, all and those with a weight that is not zero."""
+def _operations(record: dict[str, Any]) -> str:
+    """Multiply-adds of one example: all of the original's, then those with a weight that is not zero."""
+    rows = record["operations"]
     if not rows:
         return NOT_MEASURED
-    dense = sum(row["macs_dense"] for row in rows)
     effective = sum(row["macs_effective"] for row in rows)
-    return f"{dense:,} -> {round(effective):,} multiply-adds an example that meet a weight"
+    return f"{record['original']['macs']:,} -> {round(effective):,} multiply-adds an example that meet a weight"
 
 
 def _latency(median_ms: dict[str, float]) -> str:

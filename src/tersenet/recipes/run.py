@@ -305,6 +305,7 @@ class _Runner:
         final["ledger"] = [asdict(row) for row in contents.ledger]
         final["table"] = compression_table(contents).to_dict()
         final["operations"] = _operations(network)
+        final["original"]["macs"] = sum(row["macs_dense"] for row in _operations(self.start))
         if "latency" not in final:
             final["latency"] = _latency(original=self.start, result=artifact.from_contents(contents))
         atomic_write(self.task.run_dir / "result.terse", data)

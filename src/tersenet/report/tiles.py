@@ -136,14 +136,19 @@ def _operations(record: Record) -> Tile:
 
 
 def operation_sums(record: Record) -> tuple[float | None, float | None]:
-    """Multiply-adds of one example: all, and those whose weight is not zero. None if any layer lacks them."""
+    """Multiply-adds of one example: all of the original's, and those of the result whose weight is not zero.
+
+    None if any layer lacks them.
+    """
     dense: list[float | None] = []
     effective: list[float | None] = []
     for row in rows(record.final.get("operations")):
         macs = number(row.get("macs_dense"))
         dense.append(macs)
         effective.append(_effective(row, macs))
-    return _sum(dense), _sum(effective)
+    original = record.final.get("original")
+    before = number(original.get("macs")) if isinstance(original, dict) else None
+    return before if before is not None else _sum(dense), _sum(effective)
 
 
 def _effective(row: dict[str, Any], macs: float | None) -> float | None:
