@@ -1,0 +1,62 @@
+// aligned.h - memory aligned to 64 bytes, with 64 readable zero bytes behind it, so that a vector load at the
+// last element stays inside.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace tersenet {
+
+constexpr size_t kAlign = 64;
+
+class AlignedBytes {
+ public:
+  AlignedBytes() = default;
+  // Not initialised, but for the bytes behind.
+  explicit AlignedBytes(size_t size) : size_(size), data_(static_cast<uint8_t*>(::operator new(size + kAlign, std::align_val_t(kAlign)))) {
+    std::memset(data_ + size, 0, kAlign);
+  }
+  AlignedBytes(AlignedBytes&& other) noexcept : size_(std::exchange(other.size_, 0)), data_(std::exchange(other.data_, nullptr)) {}
+  AlignedBytes& operator=(AlignedBytes&& other) noexcept {
+    std::swap(size_, other.size_);
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~AlignedBytes() { ::operator delete(data_, std::align_val_t(kAlign)); }
+
+  uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  size_t size_ = 0;
+  uint8_t* data_ = nullptr;
+};
+
+// A vector of T on such memory; zero unless filled.
+template <class T>
+class AlignedVector {
+ public:
+  AlignedVector() = default;
+  explicit AlignedVector(size_t count) : count_(count), bytes_(count * sizeof(T)) { if (count) std::memset(bytes_.data(), 0, count * sizeof(T)); }
+
+  T* data() { return reinterpret_cast<T*>(bytes_.data()); }
+  const T* data() const { return reinterpret_cast<const T*>(bytes_.data()); }
+  size_t size() const { return count_; }
+  size_t size_bytes() const { return count_ * sizeof(T); }
+  T& operator[](size_t i) { return data()[i]; }
+  const T& operator[](size_t i) const { return data()[i]; }
+  T* begin() { return data(); }
+  T* end() { return data() + count_; }
+  const T* begin() const { return data(); }
+  const T* end() const { return data() + count_; }
+
+ private:
+  size_t count_ = 0;
+  AlignedBytes bytes_;
+};
+
+}  // namespace tersenet

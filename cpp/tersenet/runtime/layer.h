@@ -1,0 +1,88 @@
+// layer.h - what a kernel for a linear layer or a convolution offers to the plan.
+//
+// A factory of kernels (linear_kernels, conv_kernels) looks at a Matrix and makes every run form that fits it; the
+// plan times them on this machine and keeps the fastest. A run form holds its own packed copy of the weight: the
+// Matrix is gone by the time it runs.
+//
+// Outputs pass through an Epilogue, row by row (row = output feature or channel):
+//   y = activate(acc * scale[row] + shift[row] + residual)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tersenet/cpu.h"
+#include "tersenet/runtime/matrix.h"
+#include "tersenet/runtime/pool.h"
+
+namespace tersenet {
+
+enum class Activation : uint8_t { none, clamp, leaky };  // relu is clamp to [0, inf), relu6 to [0, 6]
+
+struct Epilogue {
+  const float* scale = nullptr;     // rows, or null for 1
+  const float* shift = nullptr;     // rows, or null for 0
+  const float* residual = nullptr;  // laid out as y, or null
+  Activation activation = Activation::none;
+  float low = 0, high = 0;          // clamp: min(max(y, low), high), NaN stays NaN; leaky: y < 0 ? low * y : y
+};
+
+// The scalar meaning of an epilogue, for one element.
+inline float finish(const Epilogue& epilogue, size_t row, float acc, float residual) {
+  float y = epilogue.scale ? acc * epilogue.scale[row] : acc;
+  if (epilogue.shift) y += epilogue.shift[row];
+  y += residual;
+  if (epilogue.activation == Activation::clamp) {
+    y = y < epilogue.low ? epilogue.low : y > epilogue.high ? epilogue.high : y;
+  } else if (epilogue.activation == Activation::leaky) {
+    y = y < 0 ? epilogue.low * y : y;
+  }
+  return y;
+}
+
+// y[b][r] = finish(r, sum over c of W[r][c] x[b][c]); x is (batch, cols), y is (batch, rows), both contiguous.
+class LinearKernel {
+ public:
+  virtual ~LinearKernel() = default;
+  virtual const char* name() const = 0;  // such as "wsell48/avx512"
+  virtual bool exact() const = 0;        // float32 throughout; false: activations are rounded to 8 bits or fewer
+  virtual size_t bytes() const = 0;      // what the run form keeps in memory
+  virtual void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const = 0;
+};
+
+// The geometry of a 2-D convolution; 1-D ones have height 1. All sizes positive, checked, products below 2^31.
+struct ConvShape {
+  uint32_t in_channels, out_channels, groups;
+  uint32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
+  uint32_t pad_top, pad_left, pad_bottom, pad_right;  // zeros around the input
+  uint32_t in_h, in_w, out_h, out_w;
+};
+
+// The weight is a Matrix of (out_channels, in_channels / groups * kernel_h * kernel_w), as PyTorch flattens it.
+// x is (batch, in_channels, in_h, in_w), y is (batch, out_channels, out_h, out_w), both contiguous.
+class ConvKernel {
+ public:
+  virtual ~ConvKernel() = default;
+  virtual const char* name() const = 0;
+  virtual bool exact() const = 0;
+  virtual size_t bytes() const = 0;
+  virtual void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const = 0;
+};
+
+using LinearKernels = std::vector<std::unique_ptr<LinearKernel>>;
+using ConvKernels = std::vector<std::unique_ptr<ConvKernel>>;
+
+// Each family of kernels appends what fits this matrix to `found`, for the column `cpu`; none is a legal answer.
+// Families: cpp/runtime/*_kernels.cpp. `dense` fits everything, so that there is always one.
+void add_dense_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found);
+void add_dense_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found);
+void add_sparse_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found);
+void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found);
+void add_coded_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found);  // dense 4- and 8-bit codebooks, binary
+void add_int8_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found);   // activations of 8 bits; not exact
+void add_int8_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found);
+
+}  // namespace tersenet

@@ -1,0 +1,135 @@
+// pool.h - a few threads that share out chunks of work, the caller first among them.
+//
+//   run(chunks, body)   body(chunk, worker) once for each chunk in [0, chunks); worker in [0, threads)
+//
+// READ FIRST
+//   1. Chunks are claimed from an atomic counter. The caller claims too, so it can finish alone, and waits only
+//      for chunks that another thread has already claimed: a busy second core costs at most one chunk.
+//   2. One run at a time: a pool belongs to one session. Bodies must not throw.
+//   3. `scratch(worker, bytes)` is the worker's own memory, 64-byte aligned, valid until its next call.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "tersenet/runtime/aligned.h"
+
+namespace tersenet {
+
+class Pool {
+ public:
+  // threads >= 1, the caller among them. Fewer run where the system gives no more.
+  explicit Pool(int threads) : scratch_(size_t(threads < 1 ? 1 : threads)) {
+    try {
+      for (int worker = 1; worker < threads; ++worker) others_.emplace_back([this, worker] { serve(worker); });
+    } catch (const std::exception&) {
+      scratch_.resize(others_.size() + 1);
+    }
+  }
+
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& other : others_) other.join();
+  }
+
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  int threads() const { return int(others_.size()) + 1; }
+
+  template <class Body>
+  void run(size_t chunks, const Body& body) {
+    if (others_.empty() || chunks <= 1) {
+      for (size_t chunk = 0; chunk < chunks; ++chunk) body(chunk, 0);
+      return;
+    }
+    const std::function<void(size_t, int)> call = [&body](size_t chunk, int worker) { body(chunk, worker); };
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      body_ = &call;
+      chunks_ = chunks;
+      next_.store(0, std::memory_order_relaxed);
+      ++round_;
+      open_.store(round_, std::memory_order_release);
+    }
+    wake_.notify_all();
+    work(call, 0);
+    std::unique_lock<std::mutex> lock(mutex_);
+    body_ = nullptr;  // whoever wakes from here on finds nothing to do
+    idle_.wait(lock, [this] { return busy_ == 0; });
+  }
+
+  // At least `bytes` of the worker's own, kept between calls.
+  void* scratch(int worker, size_t bytes) {
+    AlignedBytes& own = scratch_[size_t(worker)];
+    if (own.size() < bytes) own = AlignedBytes(bytes);
+    return own.data();
+  }
+
+  size_t scratch_bytes() const {
+    size_t sum = 0;
+    for (const AlignedBytes& own : scratch_) sum += own.size();
+    return sum;
+  }
+
+ private:
+  std::vector<AlignedBytes> scratch_;
+  std::vector<std::thread> others_;
+  std::mutex mutex_;
+  std::condition_variable wake_, idle_;
+  const std::function<void(size_t, int)>* body_ = nullptr;
+  size_t chunks_ = 0;
+  std::atomic<size_t> next_{0};
+  uint64_t round_ = 0;
+  std::atomic<uint64_t> open_{0};
+  int busy_ = 0;
+  bool stop_ = false;
+
+  void work(const std::function<void(size_t, int)>& body, int worker) {
+    for (size_t chunk; (chunk = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_;) body(chunk, worker);
+  }
+
+  // Networks are chains of short runs: a worker looks for the next one for a while before it sleeps.
+  void serve(int worker) {
+    uint64_t seen = 0;
+    for (;;) {
+      for (int spin = 0; spin < 2000 && open_.load(std::memory_order_acquire) == seen; ++spin) pause();
+      const std::function<void(size_t, int)>* body;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [&] { return stop_ || round_ != seen; });
+        if (stop_) return;
+        seen = round_;
+        body = body_;
+        if (body == nullptr) continue;
+        ++busy_;
+      }
+      work(*body, worker);
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (--busy_ == 0) idle_.notify_one();
+      }
+    }
+  }
+
+  static void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+};
+
+}  // namespace tersenet
