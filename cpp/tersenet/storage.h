@@ -84,10 +84,6 @@ class StorageDecoder {
 
   void run(void* out) const { decode(tree_.top(), static_cast<uint8_t*>(out), true); }
 
- private:
-  const StorageTree& tree_;
-  const CoderKernels& kernels_;
-
   // Without initialisation: large ones are pages that are touched once, by what fills them.
   struct Buffer {
     std::unique_ptr<uint32_t[]> words;
@@ -105,6 +101,54 @@ class StorageDecoder {
     decode(node, buffer.as(), false);
     return buffer;
   }
+
+  // After this every index may be used without a look.
+  static void check_index(const StorageNode& index, const uint8_t* data, uint64_t entries) {
+    if (index.alphabet <= entries && index.kind == kIntegers) return;
+    with_item(index.item, [&](auto t) {
+      const auto* from = reinterpret_cast<const decltype(t)*>(data);
+      decltype(t) most = 0;
+      for (uint64_t i = 0; i < index.numel; ++i) most = std::max(most, from[i]);
+      if (index.numel && most >= entries) refuse("an index of " + str(most) + " into a table of " + str(entries) + " entries");
+    });
+  }
+
+  // Calls place(where, i) for block i = 0, 1, ..., each `where` below size and above the last one.
+  template <class Place>
+  void for_places(const StorageNode& node, const uint8_t* symbols, uint64_t blocks, const Place& place) const {
+    const StorageNode& position = child(node, 0);
+    const uint64_t size = node.shape.size[0];
+    uint64_t placed = 0;
+    if (node.variant) {
+      for (uint64_t where = 0; where < size; ++where) {
+        if (!symbols[where]) continue;
+        if (placed == blocks) refuse("a scatter names more places than the " + str(blocks) + " values it has");
+        place(where, placed++);
+      }
+    } else {
+      const uint64_t filler = position.alphabet - 1;
+      with_item(position.item, [&](auto t) {
+        const auto* gaps = reinterpret_cast<const decltype(t)*>(symbols);
+        uint64_t where = 0;  // below 2^48 + 2^32 before each addition
+        for (uint64_t i = 0; i < position.numel; ++i) {
+          where += gaps[i];
+          if (gaps[i] == filler) {
+            where = std::min(where, size);
+            continue;
+          }
+          if (where >= size || placed == blocks) {
+            refuse("a scatter names place " + str(where) + " for value " + str(placed) + "; there are " + str(size) + " places and " + str(blocks) + " values");
+          }
+          place(where++, placed++);
+        }
+      });
+    }
+    if (placed != blocks) refuse("a scatter names " + str(placed) + " places for " + str(blocks) + " values");
+  }
+
+ private:
+  const StorageTree& tree_;
+  const CoderKernels& kernels_;
 
   void decode(const StorageNode& node, uint8_t* out, bool zeroed) const {
     switch (node.kind) {
@@ -190,17 +234,6 @@ class StorageDecoder {
     return value;
   }
 
-  // After this every index may be used without a look.
-  static void check_index(const StorageNode& index, const uint8_t* data, uint64_t entries) {
-    if (index.alphabet <= entries && index.kind == kIntegers) return;
-    with_item(index.item, [&](auto t) {
-      const auto* from = reinterpret_cast<const decltype(t)*>(data);
-      decltype(t) most = 0;
-      for (uint64_t i = 0; i < index.numel; ++i) most = std::max(most, from[i]);
-      if (index.numel && most >= entries) refuse("an index of " + str(most) + " into a table of " + str(entries) + " entries");
-    });
-  }
-
   void table(const StorageNode& node, uint8_t* out) const {
     const StorageNode &entries = child(node, 0), &index = child(node, 1);
     const Buffer entry = decoded(entries), indices = decoded(index);
@@ -221,39 +254,6 @@ class StorageDecoder {
       }
       for (uint64_t i = 0; i < index.numel; ++i) std::memcpy(out + i * block, entry.as() + from[i] * block, size_t(block));
     });
-  }
-
-  // Calls place(where, i) for block i = 0, 1, ..., each `where` below size and above the last one.
-  template <class Place>
-  void for_places(const StorageNode& node, const uint8_t* symbols, uint64_t blocks, const Place& place) const {
-    const StorageNode& position = child(node, 0);
-    const uint64_t size = node.shape.size[0];
-    uint64_t placed = 0;
-    if (node.variant) {
-      for (uint64_t where = 0; where < size; ++where) {
-        if (!symbols[where]) continue;
-        if (placed == blocks) refuse("a scatter names more places than the " + str(blocks) + " values it has");
-        place(where, placed++);
-      }
-    } else {
-      const uint64_t filler = position.alphabet - 1;
-      with_item(position.item, [&](auto t) {
-        const auto* gaps = reinterpret_cast<const decltype(t)*>(symbols);
-        uint64_t where = 0;  // below 2^48 + 2^32 before each addition
-        for (uint64_t i = 0; i < position.numel; ++i) {
-          where += gaps[i];
-          if (gaps[i] == filler) {
-            where = std::min(where, size);
-            continue;
-          }
-          if (where >= size || placed == blocks) {
-            refuse("a scatter names place " + str(where) + " for value " + str(placed) + "; there are " + str(size) + " places and " + str(blocks) + " values");
-          }
-          place(where++, placed++);
-        }
-      });
-    }
-    if (placed != blocks) refuse("a scatter names " + str(placed) + " places for " + str(blocks) + " values");
   }
 
   void scatter(const StorageNode& node, uint8_t* out, bool zeroed) const {

@@ -1,0 +1,223 @@
+#include "tersenet/runtime/weights.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace tersenet {
+namespace {
+
+// Elements of one subtree: `index` is empty where all are there in order, else each entry's flat place, in any order.
+// Values as in a Matrix: code and codebook, or value.
+struct Entries {
+  bool all = true;
+  std::vector<uint32_t> index;
+  std::vector<float> codebook;
+  std::vector<uint16_t> code;
+  std::vector<float> value;
+
+  size_t size() const { return codebook.empty() ? value.size() : code.size(); }
+};
+
+class EntryReader {
+ public:
+  EntryReader(const StorageTree& tree, const CoderKernels& kernels) : tree_(tree), decoder_(tree, kernels) {}
+
+  Entries read(const StorageNode& node) const {
+    switch (node.kind) {
+      case kReshape: return read(child(node, 0));
+      case kPermute: return permuted(node);
+      case kScatter: return scattered(node);
+      case kTable:
+        if (shareable(node)) return looked_up(node);
+        break;
+      case kAffine:
+        if (child(node, 2).numel == 1 && child(node, 0).alphabet <= kMostShared) return stepped(node);
+        break;
+      default: break;
+    }
+    return plain(node);
+  }
+
+ private:
+  static constexpr uint64_t kMostShared = 65536;
+  using Buffer = StorageDecoder::Buffer;
+  const StorageTree& tree_;
+  StorageDecoder decoder_;
+
+  const StorageNode& child(const StorageNode& node, size_t i) const { return tree_.nodes[node.children[i]]; }
+
+  bool shareable(const StorageNode& node) const {
+    const StorageNode& entries = child(node, 0);
+    return entries.is_float && entries.shape.ndim == 1 && entries.numel >= 1 && entries.numel <= kMostShared;
+  }
+
+  Entries plain(const StorageNode& node) const {
+    const Buffer from = decoder_.decoded(node);
+    Entries found;
+    found.value.assign(from.as<float>(), from.as<float>() + node.numel);
+    return found;
+  }
+
+  static std::vector<uint16_t> codes(const StorageNode& node, const Buffer& from) {
+    std::vector<uint16_t> found(size_t(node.numel));
+    with_item(node.item, [&](auto t) {
+      const auto* values = from.as<decltype(t)>();
+      for (uint64_t i = 0; i < node.numel; ++i) found[size_t(i)] = uint16_t(values[i]);
+    });
+    return found;
+  }
+
+  Entries looked_up(const StorageNode& node) const {
+    const StorageNode &entries = child(node, 0), &index = child(node, 1);
+    const Buffer entry = decoder_.decoded(entries), indices = decoder_.decoded(index);
+    decoder_.check_index(index, indices.as(), entries.numel);
+    Entries found;
+    found.codebook.assign(entry.as<float>(), entry.as<float>() + entries.numel);
+    found.code = codes(index, indices);
+    return found;
+  }
+
+  // (level - zero) * step with one step: the levels are codes of a codebook that is made here.
+  Entries stepped(const StorageNode& node) const {
+    const StorageNode &levels = child(node, 0), &zero = child(node, 1), &step = child(node, 2);
+    const Buffer level = decoder_.decoded(levels), zeros = decoder_.decoded(zero), steps = decoder_.decoded(step);
+    uint32_t origin = 0;
+    with_item(zero.item, [&](auto t) { origin = zeros.as<decltype(t)>()[0]; });
+    Entries found;
+    for (uint64_t code = 0; code < levels.alphabet; ++code) {
+      found.codebook.push_back(quiet(float(int32_t(code) - int32_t(origin)) * steps.as<float>()[0]));
+    }
+    found.code = codes(levels, level);
+    return found;
+  }
+
+  Entries scattered(const StorageNode& node) const {
+    const StorageNode &position = child(node, 0), &values = child(node, 1);
+    const Buffer symbols = decoder_.decoded(position);
+    const uint64_t blocks = values.shape.size[0];
+    const uint64_t block = blocks ? values.numel / blocks : 0;
+    std::vector<uint32_t> place;
+    place.reserve(size_t(blocks));
+    decoder_.for_places(node, symbols.as(), blocks, [&](uint64_t where, uint64_t) { place.push_back(uint32_t(where)); });
+    Entries found = read(values);
+    if (found.all && block == 1) {
+      found.index = std::move(place);
+    } else {
+      if (found.all) number(found.index, size_t(values.numel));
+      for (uint32_t& at : found.index) at = uint32_t(place[size_t(at / block)] * block + at % block);
+    }
+    found.all = false;
+    return found;
+  }
+
+  static void number(std::vector<uint32_t>& index, size_t count) {
+    index.resize(count);
+    std::iota(index.begin(), index.end(), 0u);
+  }
+
+  Entries permuted(const StorageNode& node) const {
+    const StorageNode& source = child(node, 0);
+    Entries found = read(source);
+    if (found.all) number(found.index, size_t(source.numel));
+    found.all = false;
+    const int ndim = node.shape.ndim;
+    uint64_t along[kMaxDims] = {}, stride[kMaxDims], step = 1;
+    for (int i = ndim - 1; i >= 0; --i) {
+      along[i] = step;
+      step *= node.shape.size[i];
+    }
+    for (int i = 0; i < ndim; ++i) stride[node.axes[i]] = along[i];
+    for (uint32_t& at : found.index) {
+      uint64_t rest = at, to = 0;
+      for (int axis = ndim - 1; axis >= 0; --axis) {
+        to += rest % source.shape.size[axis] * stride[axis];
+        rest /= source.shape.size[axis];
+      }
+      at = uint32_t(to);
+    }
+    return found;
+  }
+};
+
+template <class T>
+void pick(std::vector<T>& values, const std::vector<uint32_t>& order) {
+  if (values.empty()) return;
+  std::vector<T> picked(order.size());
+  for (size_t i = 0; i < order.size(); ++i) picked[i] = values[order[i]];
+  values.swap(picked);
+}
+
+// Ascending places; each occurs once, since every node writes an element at most once.
+void sort_by_place(Entries& entries) {
+  if (entries.all || std::is_sorted(entries.index.begin(), entries.index.end())) return;
+  std::vector<uint32_t> order(entries.index.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return entries.index[a] < entries.index[b]; });
+  pick(entries.index, order);
+  pick(entries.code, order);
+  pick(entries.value, order);
+}
+
+void drop_unused(Matrix& matrix) {
+  if (!matrix.shared()) return;
+  std::vector<uint32_t> to(matrix.codebook.size(), 0);
+  for (uint16_t code : matrix.code) to[code] = 1;
+  uint32_t used = 0;
+  for (size_t old = 0; old < to.size(); ++old) {
+    if (!to[old]) continue;
+    matrix.codebook[used] = matrix.codebook[old];
+    to[old] = used++;
+  }
+  if (used == matrix.codebook.size()) return;
+  for (uint16_t& code : matrix.code) code = uint16_t(to[code]);
+  matrix.codebook.resize(std::max<size_t>(used, 1));
+}
+
+}  // namespace
+
+Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t rows, uint32_t cols) {
+  const StorageNode& top = tree.top();
+  if (!top.is_float || top.numel != uint64_t(rows) * cols || top.numel >= uint64_t(1) << 31) {
+    refuse("a weight of " + str(top.numel) + " elements cannot be run as " + str(rows) + " x " + str(cols));
+  }
+  Entries entries = EntryReader(tree, kernels).read(top);
+  sort_by_place(entries);
+  const size_t count = entries.size();
+  Matrix matrix;
+  matrix.rows = rows;
+  matrix.cols = cols;
+  matrix.codebook = std::move(entries.codebook);
+  matrix.code = std::move(entries.code);
+  matrix.value = std::move(entries.value);
+  size_t zeros = 0;
+  for (size_t e = 0; e < count; ++e) zeros += matrix.at(e) == 0.0f;
+  if (double(count - zeros) > kSparseBelow * double(top.numel)) {
+    if (!entries.all) {  // nearly all places are named: dense, with zeros where none is
+      std::vector<float> dense(size_t(top.numel));
+      for (size_t e = 0; e < count; ++e) dense[entries.index[e]] = matrix.at(e);
+      if (count == dense.size() && matrix.shared()) return matrix;
+      matrix.value.swap(dense);
+      matrix.code.clear();
+      matrix.codebook.clear();
+    }
+    return matrix;
+  }
+  matrix.sparse = true;
+  matrix.row_start.assign(size_t(rows) + 1, 0);
+  matrix.col.reserve(count - zeros);
+  size_t kept = 0;
+  for (size_t e = 0; e < count; ++e) {
+    if (matrix.at(e) == 0.0f) continue;
+    const uint32_t at = entries.all ? uint32_t(e) : entries.index[e];
+    ++matrix.row_start[size_t(at / cols) + 1];
+    matrix.col.push_back(at % cols);
+    if (matrix.shared()) matrix.code[kept] = matrix.code[e]; else matrix.value[kept] = matrix.value[e];
+    ++kept;
+  }
+  if (matrix.shared()) matrix.code.resize(kept); else matrix.value.resize(kept);
+  for (uint32_t r = 0; r < rows; ++r) matrix.row_start[r + 1] += matrix.row_start[r];
+  drop_unused(matrix);
+  return matrix;
+}
+
+}  // namespace tersenet
