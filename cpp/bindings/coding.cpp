@@ -5,10 +5,10 @@
 #include "tersenet/bits.h"
 #include "tersenet/cpu.h"
 #include "tersenet/huffman.h"
-#include "tersenet/huffman_loop.h"
+#include "tersenet/coder_columns.h"
 #include "tersenet/range.h"
 #include "tersenet/rans.h"
-#include "tersenet/targets.h"
+
 
 namespace nb = nanobind;
 
@@ -94,24 +94,6 @@ nb::object raw_decode(const Bytes& data, uint64_t n, int width, int itemsize, nb
   return out;
 }
 
-HuffmanKernel huffman_kernel() {
-#if defined(TERSENET_AVX2)
-  if (cpu_chosen() >= Cpu::avx2) return huffman_run_bmi2;
-#else
-  cpu_chosen();
-#endif
-  return huffman_run;
-}
-
-RansKernel rans_kernel() {
-#if defined(TERSENET_AVX512)
-  if (cpu_chosen() >= Cpu::avx512) return rans_run_avx512;
-#else
-  cpu_chosen();
-#endif
-  return nullptr;
-}
-
 template <class Encode>
 nb::bytes encode_with(const Values& values, uint32_t alphabet, const Encode& encode) {
   const int itemsize = itemsize_of(values);
@@ -163,7 +145,7 @@ void bind_coding(nb::module_& m) {
   m.def(
       "huffman_decode",
       [](const Bytes& data, uint64_t n, uint32_t alphabet, nb::object out) {
-        return decode_with<HuffmanDecoder>(data, n, alphabet, std::move(out), huffman_kernel());
+        return decode_with<HuffmanDecoder>(data, n, alphabet, std::move(out), coder_kernels().huffman);
       },
       "data"_a, "n"_a, "alphabet"_a, "out"_a = nb::none(), "n values below alphabet, into `out` or a new array.");
   m.def(
@@ -175,7 +157,7 @@ void bind_coding(nb::module_& m) {
   m.def(
       "rans_decode",
       [](const Bytes& data, uint64_t n, uint32_t alphabet, nb::object out) {
-        return decode_with<RansDecoder>(data, n, alphabet, std::move(out), rans_kernel());
+        return decode_with<RansDecoder>(data, n, alphabet, std::move(out), coder_kernels().rans);
       },
       "data"_a, "n"_a, "alphabet"_a, "out"_a = nb::none(), "n values below alphabet, into `out` or a new array.");
   m.def(

@@ -13,10 +13,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "tersenet/cpu.h"
-#include "tersenet/huffman_loop.h"
-#include "tersenet/storage.h"
-#include "tersenet/targets.h"
+#include "tersenet/coder_columns.h"
 
 namespace nb = nanobind;
 
@@ -27,17 +24,6 @@ using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::
 using Array = nb::ndarray<nb::c_contig, nb::device::cpu>;
 
 constexpr size_t kHugePage = size_t(1) << 21;
-
-CoderKernels coder_kernels() {
-  CoderKernels kernels{huffman_run, nullptr};
-#if defined(TERSENET_AVX2)
-  if (cpu_chosen() >= Cpu::avx2) kernels.huffman = huffman_run_bmi2;
-#endif
-#if defined(TERSENET_AVX512)
-  if (cpu_chosen() >= Cpu::avx512) kernels.rans = rans_run_avx512;
-#endif
-  return kernels;
-}
 
 // Zeros of numpy's, so that Python accounts for them. Pages are made on the first touch, 2 MB at a time where
 // the kernel can: a sparse layer touches nearly all of them, and 4 KB faults would take longer than decoding.

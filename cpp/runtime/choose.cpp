@@ -1,0 +1,97 @@
+#include "tersenet/runtime/choose.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace tersenet {
+namespace {
+
+constexpr double kEnoughUs = 1500;  // a candidate is timed for about so long
+constexpr int kMostRuns = 20;
+
+using Clock = std::chrono::steady_clock;
+
+double time_us(const std::function<void()>& run) {
+  run();  // page faults, caches, the pool's threads
+  double best = 0, spent = 0;
+  for (int i = 0; i < kMostRuns && (i == 0 || spent < kEnoughUs); ++i) {
+    const Clock::time_point start = Clock::now();
+    run();
+    const double took = std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+    best = i == 0 ? took : std::min(best, took);
+    spent += took;
+  }
+  return best;
+}
+
+// Half of it zeros, as after a ReLU.
+AlignedVector<float> sample(size_t count) {
+  AlignedVector<float> x(count);
+  uint32_t state = 1;
+  for (size_t i = 0; i < count; ++i) {
+    state = state * 1664525u + 1013904223u;
+    x[i] = std::max(0.0f, float(int32_t(state)) * (1.0f / 2147483648.0f));
+  }
+  return x;
+}
+
+// Families in the order in which they are likely to win; `make(family, found)` appends a family's kernels.
+template <class Kernel, class Make>
+Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t dense_bytes, const ChooseOptions& options, Pool& pool) {
+  Choice<Kernel> choice;
+  AlignedVector<float> x, y;
+  double best_us = 0;
+  size_t least_bytes = SIZE_MAX;
+  enum Family { sparse, coded, int8, dense, families };
+  for (int family = 0; family < families; ++family) {
+    if (family == int8 && !options.int8) continue;
+    if (family == dense && options.wanted.empty() && choice.kernel && dense_bytes > std::max<uint64_t>(kDenseFree, 2 * least_bytes)) continue;
+    std::vector<std::unique_ptr<Kernel>> found;
+    make(family, found);
+    for (std::unique_ptr<Kernel>& kernel : found) {
+      if (!options.wanted.empty()) {
+        if (options.wanted != kernel->name()) continue;
+        choice.tried.push_back({kernel->name(), kernel->bytes(), 0});
+        choice.kernel = std::move(kernel);
+        return choice;
+      }
+      if (x.size() == 0) {
+        x = sample(x_size);
+        y = AlignedVector<float>(y_size);
+      }
+      const double took = time_us([&] { kernel->run(x.data(), options.batch, {}, y.data(), pool); });
+      choice.tried.push_back({kernel->name(), kernel->bytes(), took});
+      least_bytes = std::min(least_bytes, kernel->bytes());
+      if (!choice.kernel || took < best_us) {
+        best_us = took;
+        choice.kernel = std::move(kernel);
+      }
+      kernel.reset();
+    }
+  }
+  return choice;
+}
+
+}  // namespace
+
+Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& options, Pool& pool) {
+  const auto make = [&](int family, LinearKernels& found) {
+    if (family == 0) add_sparse_kernels(weight, options.cpu, found);
+    if (family == 1) add_coded_kernels(weight, options.cpu, found);
+    if (family == 2) add_int8_kernels(weight, options.cpu, found);
+    if (family == 3) add_dense_kernels(weight, options.cpu, found);
+  };
+  return choose<LinearKernel>(make, options.batch * weight.cols, options.batch * weight.rows, size_t(4) * weight.rows * weight.cols, options, pool);
+}
+
+Choice<ConvKernel> choose_conv(const Matrix& weight, const ConvShape& shape, const ChooseOptions& options, Pool& pool) {
+  const auto make = [&](int family, ConvKernels& found) {
+    if (family == 0) add_sparse_kernels(weight, shape, options.cpu, found);
+    if (family == 2) add_int8_kernels(weight, shape, options.cpu, found);
+    if (family == 3) add_dense_kernels(weight, shape, options.cpu, found);
+  };
+  return choose<ConvKernel>(make, options.batch * shape.in_channels * shape.in_h * shape.in_w,
+                            options.batch * shape.out_channels * shape.out_h * shape.out_w, size_t(4) * weight.rows * weight.cols, options, pool);
+}
+
+}  // namespace tersenet

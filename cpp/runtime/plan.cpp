@@ -1,0 +1,137 @@
+#include "tersenet/runtime/plan.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "tersenet/runtime/operation.h"
+
+namespace tersenet {
+namespace {
+
+constexpr int kLinear = 0, kConv1d = 1, kConv2d = 2, kBatchNorm = 4, kLstmCell = 9, kAdd = 40;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+class Planner {
+ public:
+  Planner(const Graph& graph, const std::vector<Spec>& specs) : graph_(graph), specs_(specs), uses_(graph.values, 0), reader_(graph.values, nullptr), taken_(graph.nodes.size(), false) {
+    for (const Node& node : graph.nodes) {
+      for (const Node::Slot& slot : node.tensors()) {
+        if (!slot.present || slot.ref.parameter) continue;
+        ++uses_[slot.ref.number];
+        reader_[slot.ref.number] = &node;
+      }
+    }
+    for (const GraphOutput& output : graph.outputs) uses_[output.value] += 2;
+  }
+
+  Plan run() {
+    Plan plan;
+    std::vector<std::pair<size_t, Step>> placed;  // by the position of the last node
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (taken_[i]) continue;
+      const Node& node = graph_.nodes[i];
+      Step step;
+      step.node = &node;
+      step.output = node.first_output;
+      step.outputs = uint32_t(node.op->outputs);
+      step.inputs = node.tensors();
+      size_t last = i;
+      if (node.op->code == kLinear || node.op->code == kConv1d || node.op->code == kConv2d) {
+        step.kind = node.op->code == kLinear ? StepKind::linear : StepKind::conv;
+        last = take_followers(step, i);
+      } else if (node.op->code == kLstmCell) {
+        step.kind = StepKind::lstm_cell;
+      } else {
+        step.kind = find_rule(node.op->code)->alias ? StepKind::alias : StepKind::rule;
+      }
+      placed.emplace_back(last, std::move(step));
+    }
+    std::stable_sort(placed.begin(), placed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (auto& [last, step] : placed) plan.steps.push_back(std::move(step));
+    return plan;
+  }
+
+ private:
+  const Graph& graph_;
+  const std::vector<Spec>& specs_;
+  std::vector<uint32_t> uses_;
+  std::vector<const Node*> reader_;  // of values with one use: the node that uses them
+  std::vector<bool> taken_;
+
+  const Node* next(uint32_t value) const { return uses_[value] == 1 ? reader_[value] : nullptr; }
+
+  size_t position(const Node* node) const { return size_t(node - graph_.nodes.data()); }
+
+  size_t take(Step& step, const Node* node) {
+    const size_t at = position(node);
+    taken_[at] = true;
+    step.output = node->first_output;
+    return at;
+  }
+
+  size_t take_followers(Step& step, size_t last) {
+    const Node* follower = next(step.output);
+    if (follower && follower->op->code == kBatchNorm && norm_is_constant(step, *follower)) {
+      step.norm = follower;
+      last = take(step, follower);
+      follower = next(step.output);
+    }
+    if (follower && follower->op->code == kAdd && adds_value(step, *follower)) {
+      step.add = follower;
+      last = take(step, follower);
+      follower = next(step.output);
+    }
+    if (follower && is_activation(step, *follower)) {
+      step.activation = follower;
+      last = take(step, follower);
+    }
+    return last;
+  }
+
+  // Acts on the rows of the weight: axis 1 is theirs.
+  bool norm_is_constant(const Step& step, const Node& node) const {
+    if (step.kind == StepKind::linear && specs_[step.output].shape.ndim != 2) return false;
+    const uint32_t input = step.output;
+    const std::vector<Node::Slot> slots = node.tensors();
+    bool fits = slots[0].present && !slots[0].ref.parameter && slots[0].ref.number == input;
+    for (size_t i = 1; i < slots.size(); ++i) fits = fits && (!slots[i].present || slots[i].ref.parameter);
+    return fits && node.has("running_mean") && node.has("running_var");
+  }
+
+  bool adds_value(Step& step, const Node& node) const {
+    const ArgumentValue& alpha = node.get("alpha");
+    const TensorRef self = node.get("self").refs[0], other = node.get("other").refs[0];
+    if (alpha.real != 1) return false;
+    step.residual = !self.parameter && self.number == step.output ? other : self;
+    return !step.residual.parameter && specs_[step.residual.number].dtype == Dtype::kFloat32 &&
+           specs_[step.residual.number].shape == specs_[step.output].shape;
+  }
+
+  static bool is_activation(Step& step, const Node& node) {
+    const std::string& name = node.op->name;
+    if (name == "relu") {
+      set(step, Activation::clamp, 0, kInfinity);
+    } else if (name == "relu6") {
+      set(step, Activation::clamp, 0, 6);
+    } else if (name == "hardtanh") {
+      set(step, Activation::clamp, float(node.number("min_val")), float(node.number("max_val")));
+    } else if (name == "leaky_relu") {
+      set(step, Activation::leaky, float(node.number("negative_slope")), 0);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  static void set(Step& step, Activation act, float low, float high) {
+    step.act = act;
+    step.low = low;
+    step.high = high;
+  }
+};
+
+}  // namespace
+
+Plan make_plan(const Graph& graph, const std::vector<Spec>& specs) { return Planner(graph, specs).run(); }
+
+}  // namespace tersenet

@@ -1,0 +1,494 @@
+#include "tersenet/runtime/session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "tersenet/coder_columns.h"
+#include "tersenet/cpu.h"
+#include "tersenet/runtime/arena.h"
+#include "tersenet/runtime/lstm.h"
+#include "tersenet/runtime/shapes.h"
+#include "tersenet/runtime/weights.h"
+
+namespace tersenet {
+namespace {
+
+constexpr uint64_t kDefaultValueBytes = uint64_t(16) << 30;
+constexpr uint64_t kPlanningBatch = 2;  // so that a size of 1 that is to be broadcast shows
+using Clock = std::chrono::steady_clock;
+
+// A stored tensor that rules read: dense, in the dtype that they see.
+struct Constant {
+  Tensor tensor;
+  AlignedBytes bytes;
+};
+
+Dtype value_dtype(int dtype) {
+  const std::string name = kDtypeNames[dtype];
+  return name == "bool" ? Dtype::kBool : name.find("float") != std::string::npos ? Dtype::kFloat32 : Dtype::kInt64;
+}
+
+// What one step needs beside the values it reads.
+struct StepState {
+  std::unique_ptr<LinearKernel> linear, hidden;  // hidden: an LSTM cell's weight of its state
+  std::unique_ptr<ConvKernel> conv;
+  ConvShape shape{};
+  AlignedVector<float> scale, shift, hidden_shift;
+  std::vector<Candidate> tried;
+  double expected_us = 0;
+  std::vector<double> times_us;
+  // Settled for a batch.
+  Tensors inputs;
+  std::vector<Tensor*> outputs;
+};
+
+}  // namespace
+
+struct Session::Inside {
+  Graph graph;
+  Plan plan;
+  SessionOptions options;
+  Cpu cpu = Cpu::scalar;
+  std::unique_ptr<Pool> pool;
+  std::vector<Spec> parameters;
+  std::vector<std::unique_ptr<Constant>> constants;  // by parameter; null where no rule reads it
+  std::vector<StepState> states;
+  std::mutex mutex;
+  uint64_t batch = 0;  // the one that `values` and `block` are settled for
+  std::vector<Tensor> values;
+  std::vector<int64_t> external;  // by value: the input whose bytes it is, or -1
+  AlignedBytes block;
+  uint64_t value_limit = 0;
+  bool timing = false;
+
+  void open(const uint8_t* data, size_t size) {
+    cpu = cpu_chosen();
+    const uint64_t limit = options.max_bytes ? options.max_bytes : default_limit(size);
+    value_limit = options.max_bytes ? options.max_bytes : kDefaultValueBytes;
+    TerseFile file = read_terse(data, size, limit);
+    graph = std::move(file.graph);
+    const std::vector<std::string> missing = missing_operations(graph);
+    if (!missing.empty()) {
+      std::string names;
+      for (const std::string& name : missing) names += (names.empty() ? "" : ", ") + name;
+      refuse("the runtime has no kernel for " + names + "; tersenet.load runs this file with torch");
+    }
+    for (size_t i = 0; i < graph.parameters.size(); ++i) {
+      parameters.push_back({value_dtype(graph.parameters[i].dtype), file.tensors[i].top().shape});
+    }
+    plan = make_plan(graph, infer_values(graph, parameters, kPlanningBatch));
+    pool = std::make_unique<Pool>(options.threads);
+    constants.resize(graph.parameters.size());
+    states.resize(plan.steps.size());
+    const std::vector<Spec> specs = infer_values(graph, parameters, options.batch);
+    for (size_t i = 0; i < plan.steps.size(); ++i) {
+      try {
+        prepare(plan.steps[i], states[i], file, specs);
+      } catch (const std::invalid_argument& error) {
+        refuse(plan.steps[i].node->op->name + " number " + str(i) + ": " + error.what());
+      }
+    }
+  }
+
+  // ---- opening
+
+  const TensorRef& weight_ref(const Step& step, size_t slot) const {
+    const Node::Slot& found = step.inputs[slot];
+    if (!found.present || !found.ref.parameter) refuse("its weight is computed, not stored; tersenet.load runs this file with torch");
+    return found.ref;
+  }
+
+  Matrix matrix(const TerseFile& file, uint32_t parameter) const {
+    const StorageTree& tree = file.tensors[parameter];
+    const Dims& shape = tree.top().shape;
+    const uint64_t rows = shape.size[0], numel = tree.top().numel;
+    if (numel == 0 || numel >= uint64_t(1) << 31) refuse("a weight of " + str(numel) + " elements");
+    return matrix_of(tree, coder_kernels(), uint32_t(rows), uint32_t(numel / rows));
+  }
+
+  std::vector<float> floats(const TerseFile& file, const Node::Slot& slot) const {
+    if (!slot.present) return {};
+    if (!slot.ref.parameter) refuse("its bias is computed, not stored; tersenet.load runs this file with torch");
+    const StorageTree& tree = file.tensors[slot.ref.number];
+    std::vector<float> found(size_t(tree.top().numel));
+    StorageDecoder(tree, coder_kernels()).run(found.data());
+    return found;
+  }
+
+  const Tensor& constant(const TerseFile& file, uint32_t parameter) {
+    std::unique_ptr<Constant>& made = constants[parameter];
+    if (made) return made->tensor;
+    made = std::make_unique<Constant>();
+    const StorageTree& tree = file.tensors[parameter];
+    const StorageNode& top = tree.top();
+    const Dtype dtype = parameters[parameter].dtype;
+    AlignedBytes stored(size_t(top.bytes()));
+    std::memset(stored.data(), 0, stored.size());
+    StorageDecoder(tree, coder_kernels()).run(stored.data());
+    if (dtype == Dtype::kFloat32) {
+      made->bytes = std::move(stored);
+    } else {
+      made->bytes = AlignedBytes(size_t(top.numel) * item_bytes(dtype));
+      with_item(top.item, [&](auto t) {
+        const auto* from = reinterpret_cast<const decltype(t)*>(stored.data());
+        for (uint64_t i = 0; i < top.numel; ++i) {
+          if (dtype == Dtype::kBool) {
+            made->bytes.data()[i] = from[i] != 0;
+          } else {
+            reinterpret_cast<int64_t*>(made->bytes.data())[i] = int64_t(from[i]);
+          }
+        }
+      });
+    }
+    made->tensor = {parameters[parameter], made->bytes.data()};
+    return made->tensor;
+  }
+
+  ChooseOptions choose_options(uint32_t parameter, size_t batch_size) const {
+    ChooseOptions found;
+    found.cpu = cpu;
+    found.int8 = options.int8;
+    found.batch = batch_size;
+    for (const auto& [weight, kernel] : options.kernels) {
+      if (weight == graph.parameters[parameter].name) found.wanted = kernel;
+    }
+    return found;
+  }
+
+  template <class Kernel>
+  static std::unique_ptr<Kernel> keep(Choice<Kernel> choice, StepState& state, const std::string& wanted) {
+    if (!choice.kernel) refuse("no kernel fits" + (wanted.empty() ? std::string() : " that is named '" + wanted + "'"));
+    double best = 0;
+    for (const Candidate& one : choice.tried) {
+      if (one.name == choice.kernel->name()) best = one.time_us;
+    }
+    state.expected_us += best;
+    state.tried.insert(state.tried.end(), choice.tried.begin(), choice.tried.end());
+    return std::move(choice.kernel);
+  }
+
+  std::unique_ptr<LinearKernel> linear_kernel(const TerseFile& file, uint32_t parameter, uint64_t rows_of_x, StepState& state) {
+    const ChooseOptions chosen = choose_options(parameter, size_t(rows_of_x));
+    Choice<LinearKernel> choice = choose_linear(matrix(file, parameter), chosen, *pool);
+    return keep(std::move(choice), state, chosen.wanted);
+  }
+
+  void prepare(const Step& step, StepState& state, const TerseFile& file, const std::vector<Spec>& specs) {
+    if (step.kind == StepKind::rule || step.kind == StepKind::alias) {
+      for (const Node::Slot& slot : step.inputs) {
+        if (slot.present && slot.ref.parameter) constant(file, slot.ref.number);
+      }
+      return;
+    }
+    if (step.kind == StepKind::lstm_cell) {
+      const uint64_t rows = specs[step.output].shape.size[0];
+      state.linear = linear_kernel(file, weight_ref(step, 3).number, rows, state);
+      state.hidden = linear_kernel(file, weight_ref(step, 4).number, rows, state);
+      state.shift = aligned(floats(file, step.inputs[5]));
+      state.hidden_shift = aligned(floats(file, step.inputs[6]));
+      for (size_t slot : {0, 1, 2}) {
+        if (step.inputs[slot].ref.parameter) constant(file, step.inputs[slot].ref.number);
+      }
+      return;
+    }
+    const TensorRef weight = weight_ref(step, 1);
+    if (step.inputs[0].ref.parameter) constant(file, step.inputs[0].ref.number);
+    const Spec& x = spec_of(step.inputs[0].ref, specs);
+    if (step.kind == StepKind::linear) {
+      const Dims& shape = x.shape;
+      const uint64_t rows = checked_numel(shape) / std::max<uint64_t>(shape.size[shape.ndim - 1], 1);
+      state.linear = linear_kernel(file, weight.number, rows, state);
+    } else {
+      state.shape = conv_shape(*step.node, x, parameters[weight.number]);
+      const ChooseOptions chosen = choose_options(weight.number, size_t(x.shape.size[0]));
+      Choice<ConvKernel> choice = choose_conv(matrix(file, weight.number), state.shape, chosen, *pool);
+      state.conv = keep(std::move(choice), state, chosen.wanted);
+    }
+    const std::vector<float> bias = floats(file, step.inputs[2]);
+    if (step.norm == nullptr) {
+      state.shift = aligned(bias);
+      return;
+    }
+    fold_norm(step, state, file, bias, parameters[weight.number].shape.size[0]);
+  }
+
+  // scale = gamma / sqrt(var + eps); shift = beta + (bias - mean) * scale.
+  void fold_norm(const Step& step, StepState& state, const TerseFile& file, const std::vector<float>& bias, uint64_t rows) {
+    const std::vector<Node::Slot> slots = step.norm->tensors();
+    const std::vector<float> gamma = floats(file, slots[1]), beta = floats(file, slots[2]);
+    const std::vector<float> mean = floats(file, slots[3]), var = floats(file, slots[4]);
+    for (const std::vector<float>* part : {&gamma, &beta, &mean, &var}) {
+      if (!part->empty() && part->size() != rows) refuse("a batch norm of " + str(part->size()) + " channels after " + str(rows) + " outputs");
+    }
+    const double eps = step.norm->number("eps");
+    state.scale = AlignedVector<float>(size_t(rows));
+    state.shift = AlignedVector<float>(size_t(rows));
+    for (size_t r = 0; r < rows; ++r) {
+      const double scale = (gamma.empty() ? 1.0 : double(gamma[r])) / std::sqrt(double(var[r]) + eps);
+      state.scale[r] = float(scale);
+      state.shift[r] = float((beta.empty() ? 0.0 : double(beta[r])) + ((bias.empty() ? 0.0 : double(bias[r])) - double(mean[r])) * scale);
+    }
+  }
+
+  static AlignedVector<float> aligned(const std::vector<float>& from) {
+    AlignedVector<float> made(from.size());
+    std::copy(from.begin(), from.end(), made.begin());
+    return made;
+  }
+
+  const Spec& spec_of(const TensorRef& ref, const std::vector<Spec>& specs) const {
+    return ref.parameter ? parameters[ref.number] : specs[ref.number];
+  }
+
+  // ---- settling a batch
+
+  void settle(uint64_t wanted) {
+    if (batch == wanted && !values.empty()) return;
+    values.clear();  // a refusal on the way leaves nothing half settled
+    const std::vector<Spec> specs = infer_values(graph, parameters, wanted);
+    const size_t steps = plan.steps.size();
+    for (size_t i = 0; i < steps; ++i) check_step(plan.steps[i], states[i], specs);
+
+    constexpr size_t kNever = SIZE_MAX;
+    std::vector<uint32_t> root(graph.values);  // of an alias: the value whose bytes it is
+    std::vector<const Tensor*> fixed(graph.values, nullptr);
+    for (uint32_t v = 0; v < graph.values; ++v) root[v] = v;
+    for (const Step& step : plan.steps) {
+      if (step.kind != StepKind::alias) continue;
+      const TensorRef from = step.inputs[0].ref;
+      if (from.parameter) {
+        fixed[step.output] = &constants[from.number]->tensor;
+      } else {
+        root[step.output] = root[from.number];
+        fixed[step.output] = fixed[root[from.number]];
+      }
+    }
+    std::vector<size_t> last(graph.values, kNever);
+    const auto use = [&](const TensorRef& ref, size_t step) {
+      if (!ref.parameter) last[root[ref.number]] = step;
+    };
+    for (size_t i = 0; i < steps; ++i) {
+      for (const Node::Slot& slot : plan.steps[i].inputs) {
+        if (slot.present) use(slot.ref, i);
+      }
+      if (plan.steps[i].add) use(plan.steps[i].residual, i);
+    }
+    for (const GraphOutput& output : graph.outputs) last[root[output.value]] = steps;
+
+    std::vector<std::vector<uint32_t>> dying(steps + 1);
+    std::vector<uint64_t> offset(graph.values, 0);
+    Arena arena;
+    for (size_t i = 0; i < steps; ++i) {
+      const Step& step = plan.steps[i];
+      if (step.kind != StepKind::alias) {
+        for (uint32_t v = step.output; v < step.output + step.outputs; ++v) {
+          offset[v] = arena.place(checked_numel(specs[v].shape) * item_bytes(specs[v].dtype));
+          if (arena.peak() > value_limit) refuse("a batch of " + str(wanted) + " needs more than the " + str(value_limit) + " bytes that values may take; pass a larger max_bytes or a smaller batch");
+          const size_t end = last[v] == kNever ? i : last[v];
+          if (end < steps) dying[end].push_back(v);
+        }
+      }
+      for (uint32_t v : dying[i]) arena.free(offset[v]);
+    }
+
+    if (block.size() < arena.peak()) {
+      block = AlignedBytes();  // before the new one: never both
+      block = AlignedBytes(size_t(arena.peak()));
+    }
+    external.assign(graph.values, -1);
+    std::vector<Tensor> found(graph.values);
+    for (uint32_t v = 0; v < graph.values; ++v) {
+      const uint32_t from = root[v];
+      found[v].spec = specs[v];
+      if (fixed[v]) {
+        found[v].data = fixed[v]->data;
+      } else if (from < graph.inputs.size()) {
+        external[v] = from;
+      } else {
+        found[v].data = block.data() + offset[from];
+      }
+    }
+    values = std::move(found);
+    for (size_t i = 0; i < steps; ++i) bind(plan.steps[i], states[i]);
+    batch = wanted;
+  }
+
+  void check_step(const Step& step, const StepState& state, const std::vector<Spec>& specs) const {
+    if (step.kind == StepKind::conv) {
+      const ConvShape now = conv_shape(*step.node, spec_of(step.inputs[0].ref, specs), parameters[step.inputs[1].ref.number]);
+      if (std::memcmp(&now, &state.shape, sizeof now) != 0) refuse("a convolution's image would change its size with the batch");
+    }
+    if (step.add && !(spec_of(step.residual, specs).shape == specs[step.output].shape)) refuse("an addition would broadcast at this batch only");
+  }
+
+  void bind(const Step& step, StepState& state) {
+    state.inputs.clear();
+    state.outputs.clear();
+    for (const Node::Slot& slot : step.inputs) {
+      const bool held = slot.present && (!slot.ref.parameter || constants[slot.ref.number]);
+      state.inputs.push_back(!held ? nullptr : slot.ref.parameter ? &constants[slot.ref.number]->tensor : &values[slot.ref.number]);
+    }
+    for (uint32_t k = 0; k < step.outputs; ++k) state.outputs.push_back(&values[step.output + k]);
+  }
+
+  // ---- running
+
+  void run_steps() {
+    for (size_t i = 0; i < plan.steps.size(); ++i) {
+      if (plan.steps[i].kind == StepKind::alias) continue;
+      if (!timing) {
+        run_step(plan.steps[i], states[i]);
+        continue;
+      }
+      const Clock::time_point start = Clock::now();
+      run_step(plan.steps[i], states[i]);
+      states[i].times_us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
+    }
+  }
+
+  void run_step(const Step& step, StepState& state) {
+    const Tensor* x = state.inputs[0];
+    if (step.kind == StepKind::rule) {
+      find_rule(step.node->op->code)->run(*step.node, state.inputs, state.outputs, *pool);
+      return;
+    }
+    if (step.kind == StepKind::lstm_cell) {
+      run_lstm_cell(*state.linear, *state.hidden, state.shift, state.hidden_shift, state.inputs, state.outputs, *pool);
+      return;
+    }
+    Epilogue epilogue;
+    if (state.scale.size()) epilogue.scale = state.scale.data();
+    if (state.shift.size()) epilogue.shift = state.shift.data();
+    if (step.add) epilogue.residual = values[step.residual.number].f32();
+    epilogue.activation = step.act;
+    epilogue.low = step.low;
+    epilogue.high = step.high;
+    float* y = state.outputs[0]->f32();
+    const Dims& shape = x->spec.shape;
+    if (step.kind == StepKind::conv) {
+      state.conv->run(x->f32(), size_t(shape.size[0]), epilogue, y, *pool);
+    } else {
+      const uint64_t rows = checked_numel(shape) / shape.size[shape.ndim - 1];
+      state.linear->run(x->f32(), size_t(rows), epilogue, y, *pool);
+    }
+  }
+};
+
+Session::Session(const uint8_t* file, size_t size, const SessionOptions& options) : inside_(std::make_unique<Inside>()) {
+  inside_->options = options;
+  inside_->options.threads = std::max(options.threads, 1);
+  inside_->options.batch = std::max<size_t>(options.batch, 1);
+  inside_->open(file, size);
+}
+
+Session::~Session() = default;
+
+const std::vector<GraphInput>& Session::inputs() const { return inside_->graph.inputs; }
+
+std::vector<std::string> Session::output_names() const {
+  std::vector<std::string> names;
+  for (const GraphOutput& output : inside_->graph.outputs) names.push_back(output.name);
+  return names;
+}
+
+std::vector<Spec> Session::output_specs(uint64_t batch) {
+  std::lock_guard<std::mutex> lock(inside_->mutex);
+  inside_->settle(batch);
+  std::vector<Spec> specs;
+  for (const GraphOutput& output : inside_->graph.outputs) specs.push_back(inside_->values[output.value].spec);
+  return specs;
+}
+
+void Session::run(const std::vector<const void*>& inputs, uint64_t batch, const std::vector<void*>& outputs) {
+  std::lock_guard<std::mutex> lock(inside_->mutex);
+  Inside& inside = *inside_;
+  inside.settle(batch);
+  for (size_t v = 0; v < inside.values.size(); ++v) {
+    if (inside.external[v] >= 0) inside.values[v].data = const_cast<void*>(inputs[size_t(inside.external[v])]);
+  }
+  inside.run_steps();
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Tensor& from = inside.values[inside.graph.outputs[i].value];
+    const uint64_t bytes = checked_numel(from.spec.shape) * item_bytes(from.spec.dtype);
+    if (bytes) std::memcpy(outputs[i], from.data, size_t(bytes));
+  }
+}
+
+std::vector<PlanRow> Session::plan(uint64_t batch, int rounds) {
+  std::vector<AlignedVector<uint8_t>> blank;
+  std::vector<const void*> inputs;
+  {
+    std::lock_guard<std::mutex> lock(inside_->mutex);
+    inside_->settle(batch);
+    for (size_t i = 0; i < inside_->graph.inputs.size(); ++i) {
+      const Spec& spec = inside_->values[i].spec;
+      blank.emplace_back(size_t(checked_numel(spec.shape) * item_bytes(spec.dtype)));
+      inputs.push_back(blank.back().data());
+    }
+    for (StepState& state : inside_->states) state.times_us.clear();
+    inside_->timing = true;
+  }
+  for (int round = 0; round < rounds; ++round) run(inputs, batch, {});
+  std::lock_guard<std::mutex> lock(inside_->mutex);
+  inside_->timing = false;
+  std::vector<PlanRow> rows;
+  for (size_t i = 0; i < inside_->plan.steps.size(); ++i) {
+    const Step& step = inside_->plan.steps[i];
+    const StepState& state = inside_->states[i];
+    if (step.kind == StepKind::alias) continue;
+    PlanRow row;
+    row.operation = step.node->op->name;
+    for (const Node* taken : {step.norm, step.add, step.activation}) {
+      if (taken) row.operation += " + " + taken->op->name;
+    }
+    if (state.linear || state.conv) {
+      const size_t slot = step.kind == StepKind::lstm_cell ? 3 : 1;
+      row.weight = inside_->graph.parameters[step.inputs[slot].ref.number].name;
+      row.kernel = state.linear ? state.linear->name() : state.conv->name();
+      row.bytes = (state.linear ? state.linear->bytes() : state.conv->bytes()) + (state.hidden ? state.hidden->bytes() : 0);
+    }
+    row.bytes += state.scale.size_bytes() + state.shift.size_bytes() + state.hidden_shift.size_bytes();
+    row.expected_us = state.expected_us;
+    row.tried = state.tried;
+    std::vector<double> times = state.times_us;
+    std::sort(times.begin(), times.end());
+    if (!times.empty()) row.measured_us = times[times.size() / 2];
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::vector<std::pair<std::string, std::string>> Session::kernels() const {
+  std::vector<std::pair<std::string, std::string>> found;
+  for (size_t i = 0; i < inside_->plan.steps.size(); ++i) {
+    const Step& step = inside_->plan.steps[i];
+    const StepState& state = inside_->states[i];
+    const auto add = [&](size_t slot, const char* kernel) {
+      found.emplace_back(inside_->graph.parameters[step.inputs[slot].ref.number].name, kernel);
+    };
+    if (state.conv) add(1, state.conv->name());
+    if (state.linear) add(step.kind == StepKind::lstm_cell ? 3 : 1, state.linear->name());
+    if (state.hidden) add(4, state.hidden->name());
+  }
+  return found;
+}
+
+uint64_t Session::weight_bytes() const {
+  uint64_t sum = 0;
+  for (const std::unique_ptr<Constant>& constant : inside_->constants) sum += constant ? constant->bytes.size() : 0;
+  for (const StepState& state : inside_->states) {
+    sum += state.scale.size_bytes() + state.shift.size_bytes() + state.hidden_shift.size_bytes();
+    if (state.linear) sum += state.linear->bytes();
+    if (state.hidden) sum += state.hidden->bytes();
+    if (state.conv) sum += state.conv->bytes();
+  }
+  return sum;
+}
+
+uint64_t Session::value_bytes() const { return inside_->block.size() + inside_->pool->scratch_bytes(); }
+
+int Session::threads() const { return inside_->pool->threads(); }
+
+}  // namespace tersenet

@@ -1,0 +1,42 @@
+// choose.h - the fastest kernel for one layer, found by running every one that fits it on this machine.
+//
+// READ FIRST
+//   1. Candidates are made one after the other and only the best so far is kept: beside the weight itself, two run
+//      forms are in memory at most.
+//   2. The dense one takes part where it needs at most kDenseFree bytes or twice those of another: a network opened
+//      from its compressed form does not become dense to be timed.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tersenet/runtime/layer.h"
+
+namespace tersenet {
+
+constexpr uint64_t kDenseFree = uint64_t(8) << 20;
+
+struct Candidate {
+  std::string name;
+  size_t bytes;
+  double time_us;  // the best of a few runs; 0 where nothing was timed
+};
+
+template <class Kernel>
+struct Choice {
+  std::unique_ptr<Kernel> kernel;
+  std::vector<Candidate> tried;  // in the order they were made
+};
+
+struct ChooseOptions {
+  Cpu cpu = Cpu::scalar;
+  bool int8 = false;     // kernels that round activations to 8 bits may be chosen
+  size_t batch = 1;
+  std::string wanted;    // the name of the kernel to take without timing; empty: time them
+};
+
+Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& options, Pool& pool);
+Choice<ConvKernel> choose_conv(const Matrix& weight, const ConvShape& shape, const ChooseOptions& options, Pool& pool);
+
+}  // namespace tersenet

@@ -1,0 +1,42 @@
+// plan.h - the op list as steps to run: what multiplies by a weight takes in the batch norm, the addition and the
+// activation that follow it, so that they cost no pass over memory.
+//
+// READ FIRST
+//   1. A node is taken in only where its input has no other use and is not an output of the network.
+//   2. A step stands where its last node stood, so that everything it reads has been computed by then.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tersenet/runtime/graph.h"
+#include "tersenet/runtime/layer.h"
+#include "tersenet/runtime/operation.h"
+
+namespace tersenet {
+
+enum class StepKind : uint8_t { rule, alias, linear, conv, lstm_cell };
+
+struct Step {
+  StepKind kind = StepKind::rule;
+  const Node* node = nullptr;              // the first of its nodes
+  const Node* norm = nullptr;              // batch_norm, or null
+  const Node* add = nullptr;               // with a tensor of the same shape, or null
+  const Node* activation = nullptr;        // or null
+  TensorRef residual = {false, 0};         // where there is an `add`
+  Activation act = Activation::none;
+  float low = 0, high = 0;
+  std::vector<Node::Slot> inputs;          // values and parameters it reads, in the order of Node::tensors
+  uint32_t output = 0;                     // its first value
+  uint32_t outputs = 1;
+};
+
+struct Plan {
+  std::vector<Step> steps;
+};
+
+// `specs` are those of the values (shapes.h) at a batch of at least 2, so that a 1 that is to be broadcast shows.
+Plan make_plan(const Graph& graph, const std::vector<Spec>& specs);
+
+}  // namespace tersenet

@@ -1,0 +1,9 @@
+"""Run a .terse file without torch, from its compressed form.
+
+    session = tersenet.runtime.open("model.terse", threads=0)
+    y = session(x)
+"""
+
+from tersenet.runtime.session import PlanRow, Session, TensorInfo, Tried, open
+
+__all__ = ["PlanRow", "Session", "TensorInfo", "Tried", "open"]
