@@ -122,7 +122,9 @@ int tersenet_output_shape(tersenet_session* session, int index, uint64_t batch, 
 
 int tersenet_run(tersenet_session* session, const void* const* inputs, uint64_t batch, void* const* outputs) {
   return guarded(session->error, [&] {
-    session->session->run({inputs, inputs + tersenet_inputs(session)}, batch, {outputs, outputs + tersenet_outputs(session)});
+    const std::vector<const void*> from(inputs, inputs + tersenet_inputs(session));
+    const std::vector<void*> to(outputs, outputs + tersenet_outputs(session));
+    session->session->run(from, batch, to);
   });
 }
 
