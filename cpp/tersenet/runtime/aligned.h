@@ -9,15 +9,23 @@
 #include <new>
 #include <utility>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace tersenet {
 
 constexpr size_t kAlign = 64;
+constexpr size_t kHugePage = size_t(1) << 21;
 
 class AlignedBytes {
  public:
   AlignedBytes() = default;
   // Not initialised, but for the bytes behind.
-  explicit AlignedBytes(size_t size) : size_(size), data_(static_cast<uint8_t*>(::operator new(size + kAlign, std::align_val_t(kAlign)))) {
+  explicit AlignedBytes(size_t size) : size_(size), data_(static_cast<uint8_t*>(::operator new(size + kAlign, alignment()))) {
+#if defined(__linux__)
+    if (size_ >= kHugePage) madvise(data_, size_ / kHugePage * kHugePage, MADV_HUGEPAGE);  // a hint: may fail
+#endif
     std::memset(data_ + size, 0, kAlign);
   }
   AlignedBytes(AlignedBytes&& other) noexcept : size_(std::exchange(other.size_, 0)), data_(std::exchange(other.data_, nullptr)) {}
@@ -26,7 +34,7 @@ class AlignedBytes {
     std::swap(data_, other.data_);
     return *this;
   }
-  ~AlignedBytes() { ::operator delete(data_, std::align_val_t(kAlign)); }
+  ~AlignedBytes() { ::operator delete(data_, alignment()); }
 
   uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
@@ -34,6 +42,9 @@ class AlignedBytes {
  private:
   size_t size_ = 0;
   uint8_t* data_ = nullptr;
+
+  // Large blocks begin at a huge page, so that streaming through them does not stop at every 4 KB.
+  std::align_val_t alignment() const { return std::align_val_t(size_ >= kHugePage ? kHugePage : kAlign); }
 };
 
 // A vector of T on such memory; zero unless filled.

@@ -2,7 +2,6 @@
 
 namespace tersenet {
 
-void add_sparse_kernels(const Matrix&, Cpu, LinearKernels&) {}
 void add_sparse_kernels(const Matrix&, const ConvShape&, Cpu, ConvKernels&) {}
 
 }  // namespace tersenet

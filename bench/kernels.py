@@ -1,0 +1,213 @@
+"""Sparse layers of Deep Compression's speed figure: our kernels beside what a user would pick instead.
+
+    python bench/kernels.py [--batch 1] [--threads 1] [--rounds 15] [--only vgg] [--json]
+
+Nine fully connected layers with weights at random places, 31 shared values (Han et al. 2016, figure 9). Contenders
+take turns; the first call is thrown away. One thread: medians of the thread's CPU time, so that other work on the
+machine counts only through the caches. Two threads: the least wall time. Every answer is compared with float64 in the
+same run. `torch` is the better of F.linear and mv; MKL is torch's CSR with 32-bit indices.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from tersenet import _core
+
+# name, rows (outputs), columns (inputs), density
+LAYERS = (
+    ("alex_fc6", 4096, 9216, 0.09),
+    ("alex_fc7", 4096, 4096, 0.09),
+    ("alex_fc8", 1000, 4096, 0.25),
+    ("vgg_fc6", 4096, 25088, 0.04),
+    ("vgg_fc7", 4096, 4096, 0.04),
+    ("vgg_fc8", 1000, 4096, 0.23),
+    ("nt_we", 600, 4096, 0.10),
+    ("nt_wd", 8791, 600, 0.11),
+    ("nt_lstm", 2400, 1201, 0.10),
+)
+
+Run = Callable[[], object]
+
+
+def layer(rows: int, cols: int, density: float, seed: int) -> tuple[scipy.sparse.csr_matrix, np.ndarray, np.ndarray]:
+    """A matrix, its codebook, and the code of each of its entries."""
+    rng = np.random.default_rng(seed)
+    kept = np.flatnonzero(rng.random(rows * cols) < density)
+    codebook = (np.sort(rng.laplace(size=31)) / np.sqrt(cols * density)).astype(np.float32)
+    code = rng.integers(0, 31, len(kept)).astype(np.uint16)
+    row_start = np.searchsorted(kept, np.arange(rows + 1) * cols).astype(np.int32)
+    csr = scipy.sparse.csr_matrix((codebook[code], (kept % cols).astype(np.int32), row_start), shape=(rows, cols))
+    return csr, codebook, code
+
+
+def onnx_runs(weight: np.ndarray, x: np.ndarray, threads: int) -> dict[str, Run]:
+    """onnxruntime in float32, and with int8 weights and activations by quantize_dynamic; empty without it."""
+    try:
+        import onnx
+        import onnxruntime
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError:
+        return {}
+    import tempfile
+    from pathlib import Path
+
+    onnxruntime.set_default_logger_severity(4)
+    logging.getLogger().setLevel(logging.ERROR)
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph(
+        [node],
+        "layer",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", weight.shape[1]])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", weight.shape[0]])],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(weight.T), "w")],
+    )
+    found: dict[str, Run] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        dense, rounded = Path(folder) / "dense.onnx", Path(folder) / "int8.onnx"
+        made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+        onnx.save(made, dense)
+        quantize_dynamic(dense, rounded, weight_type=QuantType.QInt8)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        for name, path in (("onnxruntime", dense), ("onnxruntime int8", rounded)):
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            found[name] = lambda session=session: session.run(None, {"x": x})[0]
+    return found
+
+
+def contenders(rows: int, cols: int, density: float, batch: int, threads: int) -> tuple[dict[str, Run], np.ndarray, int]:
+    csr, codebook, code = layer(rows, cols, density, seed=rows + cols)
+    rng = np.random.default_rng(1)
+    x = np.maximum(rng.standard_normal((batch, cols)), 0).astype(np.float32)
+    truth = (csr.astype(np.float64) @ x.T.astype(np.float64)).T
+    weight = csr.toarray()
+    dense, given = torch.from_numpy(weight), torch.from_numpy(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mkl = torch.sparse_csr_tensor(
+            torch.from_numpy(csr.indptr), torch.from_numpy(csr.indices), torch.from_numpy(csr.data), csr.shape
+        )
+    column = given.T.contiguous()
+    found: dict[str, Run] = {
+        "torch": lambda: torch.nn.functional.linear(given, dense).numpy(),
+        "scipy CSR": lambda: (csr @ x.T).T,
+        "MKL CSR": (lambda: torch.mv(mkl, given[0]).numpy()[None]) if batch == 1 else (lambda: (mkl @ column).T.numpy()),
+        **onnx_runs(weight, x, threads),
+    }
+    if batch == 1:
+        found["torch mv"] = lambda: torch.mv(dense, given[0]).numpy()[None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.nn.Sequential(torch.nn.Linear(cols, rows, bias=False))
+        module[0].weight.data = dense
+        rounded = torch.ao.quantization.quantize_dynamic(module, {torch.nn.Linear}, dtype=torch.qint8)
+    found["torch int8"] = lambda: rounded(given).detach().numpy()
+    row_start, col = csr.indptr.astype(np.uint32), csr.indices.astype(np.uint32)
+    for kernel in _core.linear_kernels(rows, cols, row_start, col, codebook, code, None, threads):
+        if kernel.name.startswith("dense/scalar"):
+            continue
+        y = np.empty((batch, rows), np.float32)
+        found["ours " + kernel.name] = lambda kernel=kernel, y=y: kernel.run(x, y, batch) or y
+    return found, truth, csr.nnz
+
+
+def measure(found: dict[str, Run], rounds: int, threads: int) -> dict[str, float]:
+    """Microseconds of a call, by contender."""
+    clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
+    times: dict[str, list[float]] = {name: [] for name in found}
+    for turn in range(rounds + 1):
+        for name, run in found.items():
+            spent = []
+            for _ in range(5 if turn else 1):  # a call that follows its own kind, as in a network's own loop
+                start = clock()
+                run()
+                spent.append((clock() - start) / 1e3)
+            if turn:
+                times[name].append(min(spent))
+    middle = statistics.median if threads == 1 else min
+    return {name: middle(one) for name, one in times.items()}
+
+
+def is_int8(name: str) -> bool:
+    return "int8" in name or "wsell8" in name
+
+
+def best(times: dict[str, float], *, ours: bool, int8: bool) -> float:
+    picked = [t for name, t in times.items() if name.startswith("ours") == ours and is_int8(name) == int8]
+    return min(picked, default=float("nan"))
+
+
+def geometric(values: list[float]) -> float:
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", default="", help="layers whose name begins so")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.set_grad_enabled(False)
+    machine = {
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "column": _core.cpu(),
+        "torch": torch.__version__,
+        "load_average": os.getloadavg(),
+        "batch": arguments.batch,
+        "threads": arguments.threads,
+    }
+    results = {}
+    for name, rows, cols, density in LAYERS:
+        if not name.startswith(arguments.only):
+            continue
+        found, truth, nnz = contenders(rows, cols, density, arguments.batch, arguments.threads)
+        scale = np.abs(truth).max()
+        errors = {one: float(np.abs(run() - truth).max() / scale) for one, run in found.items()}
+        for one, error in errors.items():
+            assert error < (2e-2 if is_int8(one) else 1e-5), f"{name}: {one} is off by {error:.2g} of the largest output"
+        results[name] = {"nonzeros": nnz, "us": measure(found, arguments.rounds, arguments.threads), "error": errors}
+    if arguments.json:
+        print(json.dumps({**machine, "layers": results}, indent=2))
+        return
+    for key, value in machine.items():
+        print(f"{key:14}{value}")
+    names = list(dict.fromkeys(one for result in results.values() for one in result["us"]))
+    print("\nmicroseconds" + " " * 12 + "".join(f"{name:>10}" for name in results))
+    for one in names:
+        print(f"{one:24}" + "".join(f"{result['us'].get(one, float('nan')):10.1f}" for result in results.values()))
+    rows_ = [result["us"] for result in results.values()]
+    for int8 in (False, True):
+        ours = [best(times, ours=True, int8=int8) for times in rows_]
+        if np.isnan(ours).all():
+            continue
+        print(f"\n{'int8 activations' if int8 else 'exact float32'}: times faster" + " " * 4 + "geometric mean")
+        dense = [times["torch"] for times in rows_]
+        lines = {
+            "torch dense (F.linear)": dense,
+            "scipy CSR": [times["scipy CSR"] for times in rows_],
+            "MKL CSR": [times["MKL CSR"] for times in rows_],
+            "best other": [best(times, ours=False, int8=int8) for times in rows_],
+        }
+        for one, theirs in lines.items():
+            ratios = [a / b for a, b in zip(theirs, ours)]
+            print(f"{one:24}" + "".join(f"{r:10.2f}" for r in ratios) + f"   {geometric(ratios):.2f}")
+    print("\nload average after:", os.getloadavg())
+
+
+if __name__ == "__main__":
+    main()

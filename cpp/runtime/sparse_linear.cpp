@@ -1,0 +1,210 @@
+#include <algorithm>
+#include <numeric>
+
+#include "tersenet/kernels/csr.h"
+#include "tersenet/kernels/wsell.h"
+#include "tersenet/runtime/layer.h"
+#include "tersenet/targets.h"
+
+namespace tersenet {
+namespace {
+
+constexpr size_t kWorthThreads = 150000;  // non-zeros times vectors: about 15 us of one thread
+
+// Cuts [0, parts) so that each chunk weighs about the same; ends[k] is the end of chunk k.
+std::vector<uint32_t> cut(const std::vector<uint32_t>& weight_before, size_t chunks) {
+  const uint32_t parts = uint32_t(weight_before.size() - 1);
+  std::vector<uint32_t> ends;
+  for (size_t k = 1; k <= chunks; ++k) {
+    const uint64_t goal = uint64_t(weight_before.back()) * k / chunks;
+    const auto at = std::lower_bound(weight_before.begin(), weight_before.end(), goal);
+    const uint32_t end = k == chunks ? parts : uint32_t(at - weight_before.begin());
+    if (ends.empty() ? end > 0 : end > ends.back()) ends.push_back(end);
+  }
+  return ends;
+}
+
+class WsellLinear : public LinearKernel {
+ public:
+  WsellLinear(const Matrix& weight, const char* name, WsellRun run) : name_(name), run_(run), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()) {
+    pack(weight);
+    whole_ = {groups()};
+    chunks_ = cut(start_, 16);
+  }
+
+  const char* name() const override { return name_; }
+  bool exact() const override { return true; }
+  size_t bytes() const override {
+    return start_.size() * 4 + perm_.size() * 4 + base_.size() * 4 + slots_.size_bytes() + sizeof codebook_;
+  }
+
+  void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
+    const Wsell weight{start_.data(), base_.data(), slots_.data(), codebook_};
+    AlignedVector<float> padded;
+    size_t x_step = cols_;
+    if (cols_ < kWsellWindow) {
+      padded = AlignedVector<float>(batch * kWsellWindow);
+      for (size_t b = 0; b < batch; ++b) std::copy(x + b * cols_, x + (b + 1) * cols_, padded.data() + b * kWsellWindow);
+      x = padded.data();
+      x_step = kWsellWindow;
+    }
+    const std::vector<uint32_t>& ends = entries_ * batch < kWorthThreads || pool.threads() == 1 ? whole_ : chunks_;
+    pool.run(ends.size(), [&](size_t chunk, int) {
+      const uint32_t from = chunk ? ends[chunk - 1] : 0, to = ends[chunk];
+      float sums[kWsellVectors * kWsellRows];
+      for (size_t b = 0; b < batch; b += kWsellVectors) {
+        const int count = int(std::min<size_t>(kWsellVectors, batch - b));
+        for (uint32_t g = from; g < to; ++g) {
+          run_(weight, g, g + 1, x + b * x_step, x_step, count, sums);
+          store(g, b, count, sums, epilogue, y);
+        }
+      }
+    });
+  }
+
+ private:
+  const char* name_;
+  WsellRun run_;
+  uint32_t rows_, cols_;
+  size_t entries_;
+  float codebook_[kWsellCodes] = {};
+  std::vector<uint32_t> start_, perm_, base_, whole_, chunks_;
+  AlignedVector<uint32_t> slots_;
+
+  uint32_t groups() const { return uint32_t(start_.size() - 1); }
+
+  void store(uint32_t group, size_t b, int count, const float* sums, const Epilogue& epilogue, float* y) const {
+    const uint32_t* perm = perm_.data() + size_t(group) * kWsellRows;
+    const uint32_t filled = std::min(kWsellRows, rows_ - group * kWsellRows);
+    for (int v = 0; v < count; ++v, sums += kWsellRows) {
+      const size_t row_of_y = (b + size_t(v)) * rows_;
+      for (uint32_t k = 0; k < filled; ++k) {
+        const size_t at = row_of_y + perm[k];
+        y[at] = finish(epilogue, perm[k], sums[k], epilogue.residual ? epilogue.residual[at] : 0.0f);
+      }
+    }
+  }
+
+  // Most non-zeros first, so that the rows of a group end together.
+  void pack(const Matrix& weight) {
+    std::copy(weight.codebook.begin(), weight.codebook.end(), codebook_ + 1);
+    std::vector<uint32_t> order(rows_);
+    std::iota(order.begin(), order.end(), 0u);
+    const auto count = [&](uint32_t r) { return weight.row_start[r + 1] - weight.row_start[r]; };
+    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return count(a) > count(b); });
+    const uint32_t all = (rows_ + kWsellRows - 1) / kWsellRows;
+    order.resize(size_t(all) * kWsellRows, kNoRow);
+    perm_ = std::move(order);
+    start_.push_back(0);
+    std::vector<uint32_t> slots;
+    slots.reserve(weight.entries() / 28 * 16);
+    base_.reserve(weight.entries() / 28);
+    for (uint32_t g = 0; g < all; ++g) {
+      pack_group(weight, perm_.data() + size_t(g) * kWsellRows, slots);
+      start_.push_back(uint32_t(base_.size()));
+    }
+    base_.shrink_to_fit();
+    slots_ = AlignedVector<uint32_t>(slots.size());
+    std::copy(slots.begin(), slots.end(), slots_.begin());
+  }
+
+  // The window begins at the first column that any row still needs; every row with a column inside it takes part.
+  void pack_group(const Matrix& weight, const uint32_t* rows, std::vector<uint32_t>& slots) {
+    constexpr uint32_t kDone = 0x7fffffff;
+    const uint32_t last = cols_ > kWsellWindow ? cols_ - kWsellWindow : 0;
+    uint32_t cursor[kWsellRows] = {}, next[kWsellRows];
+    for (uint32_t k = 0; k < kWsellRows; ++k) {
+      next[k] = kDone;
+      if (rows[k] == kNoRow) continue;
+      cursor[k] = weight.row_start[rows[k]];
+      if (cursor[k] < weight.row_start[rows[k] + 1]) next[k] = weight.col[cursor[k]];
+    }
+    for (;;) {
+      uint32_t base = kDone;
+      for (uint32_t k = 0; k < kWsellRows; ++k) base = std::min(base, next[k]);
+      if (base == kDone) return;
+      base = std::min(base, last);
+      const size_t at = slots.size();
+      slots.resize(at + 16, 0);
+      base_.push_back(base);
+      for (uint32_t k = 0; k < kWsellRows; ++k) {
+        if (next[k] >= base + kWsellWindow) continue;
+        const uint32_t field = (next[k] - base) | uint32_t(weight.code[cursor[k]] + 1) << 5;
+        slots[at + k % 16] |= field << 10 * (k / 16);
+        ++cursor[k];
+        next[k] = cursor[k] < weight.row_start[rows[k] + 1] ? weight.col[cursor[k]] : kDone;
+      }
+    }
+  }
+};
+
+class CsrLinear : public LinearKernel {
+ public:
+  CsrLinear(const Matrix& weight, const char* name, CsrRun run) : name_(name), run_(run), rows_(weight.rows), cols_(weight.cols), row_start_(weight.row_start) {
+    value_.resize(weight.entries());
+    for (size_t e = 0; e < value_.size(); ++e) value_[e] = weight.at(e);
+    if (narrow(cols_)) {
+      col16_.assign(weight.col.begin(), weight.col.end());
+    } else {
+      col32_ = weight.col;
+    }
+    whole_ = {rows_};
+    chunks_ = cut(row_start_, 16);
+  }
+
+  static bool narrow(uint32_t cols) { return cols <= 65536; }
+
+  const char* name() const override { return name_; }
+  bool exact() const override { return true; }
+  size_t bytes() const override { return row_start_.size() * 4 + value_.size() * 4 + col16_.size() * 2 + col32_.size() * 4; }
+
+  void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
+    const void* col = narrow(cols_) ? static_cast<const void*>(col16_.data()) : col32_.data();
+    const std::vector<uint32_t>& ends = value_.size() * batch < kWorthThreads || pool.threads() == 1 ? whole_ : chunks_;
+    pool.run(ends.size(), [&](size_t chunk, int) {
+      const uint32_t from = chunk ? ends[chunk - 1] : 0, to = ends[chunk];
+      constexpr uint32_t kBlock = 64;
+      float sums[kBlock];
+      for (uint32_t first = from; first < to; first += kBlock) {
+        const uint32_t end = std::min(to, first + kBlock);
+        for (size_t b = 0; b < batch; ++b) {
+          run_(row_start_.data(), col, value_.data(), first, end, x + b * cols_, sums);
+          for (uint32_t r = first; r < end; ++r) {
+            const size_t at = b * rows_ + r;
+            y[at] = finish(epilogue, r, sums[r - first], epilogue.residual ? epilogue.residual[at] : 0.0f);
+          }
+        }
+      }
+    });
+  }
+
+ private:
+  const char* name_;
+  CsrRun run_;
+  uint32_t rows_, cols_;
+  std::vector<uint32_t> row_start_, col32_, whole_, chunks_;
+  std::vector<uint16_t> col16_;
+  std::vector<float> value_;
+};
+
+}  // namespace
+
+void add_sparse_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found) {
+  if (!weight.sparse) return;
+  if (weight.shared() && weight.codebook.size() < kWsellCodes) {
+#if defined(TERSENET_AVX512)
+    if (cpu == Cpu::avx512 || cpu == Cpu::avx512vnni) found.push_back(std::make_unique<WsellLinear>(weight, "wsell48/avx512", wsell_run_avx512));
+#endif
+    if (cpu == Cpu::scalar) found.push_back(std::make_unique<WsellLinear>(weight, "wsell48/scalar", wsell_run_scalar));
+  }
+  const bool narrow = CsrLinear::narrow(weight.cols);
+#if defined(TERSENET_AVX2)
+  if (cpu != Cpu::scalar && cpu != Cpu::neon) {
+    found.push_back(std::make_unique<CsrLinear>(weight, narrow ? "csr16/avx2" : "csr32/avx2", narrow ? csr16_run_avx2 : csr32_run_avx2));
+    return;
+  }
+#endif
+  found.push_back(std::make_unique<CsrLinear>(weight, narrow ? "csr16/scalar" : "csr32/scalar", narrow ? csr_run_scalar<uint16_t> : csr_run_scalar<uint32_t>));
+}
+
+}  // namespace tersenet
