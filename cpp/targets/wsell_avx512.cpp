@@ -39,7 +39,8 @@ inline void run_some(const uint32_t* slot, const uint32_t* base, uint32_t steps,
     const float* window = x + base[i];
 #pragma GCC unroll 8
     for (int b = 0; b < kCount; ++b) {
-      const __m512 x0 = _mm512_loadu_ps(window + b * x_step), x1 = _mm512_loadu_ps(window + b * x_step + 16);
+      __m512 x0 = _mm512_loadu_ps(window + b * x_step), x1 = _mm512_loadu_ps(window + b * x_step + 16);
+      asm("" : "+v"(x0), "+v"(x1));  // else the compiler loads each window three times, across cache lines
       a[b][0] = _mm512_fmadd_ps(_mm512_permutex2var_ps(x0, s0, x1), w0, a[b][0]);
       a[b][1] = _mm512_fmadd_ps(_mm512_permutex2var_ps(x0, s1, x1), w1, a[b][1]);
       a[b][2] = _mm512_fmadd_ps(_mm512_permutex2var_ps(x0, s2, x1), w2, a[b][2]);
