@@ -66,8 +66,8 @@ std::vector<Spec> infer_lstm_cell(const Specs& inputs) {
   return {{Dtype::kFloat32, h}, {Dtype::kFloat32, h}};
 }
 
-std::vector<Spec> infer_node(const Node& node, const Specs& inputs) {
-  if (!is_product(node.op->code)) return find_rule(node.op->code)->infer(node, inputs);
+std::vector<Spec> infer_node(const Node& node, const Specs& inputs, uint64_t batch) {
+  if (!is_product(node.op->code)) return find_rule(node.op->code)->infer(node, inputs, batch);
   need_float(inputs, node);
   if (node.op->code == kOpLinear) return infer_linear(inputs);
   if (node.op->code == kOpLstmCell) return infer_lstm_cell(inputs);
@@ -133,7 +133,7 @@ std::vector<Spec> infer_values(const Graph& graph, const std::vector<Spec>& para
     for (const Node::Slot& slot : node.tensors()) {
       inputs.push_back(!slot.present ? nullptr : slot.ref.parameter ? &parameters[slot.ref.number] : &values[slot.ref.number]);
     }
-    std::vector<Spec> outputs = infer_node(node, inputs);
+    std::vector<Spec> outputs = infer_node(node, inputs, batch);
     for (size_t k = 0; k < outputs.size(); ++k) {
       checked_numel(outputs[k].shape);
       values[node.first_output + k] = outputs[k];

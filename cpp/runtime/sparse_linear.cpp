@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "panel_matrix.h"
 #include "tersenet/kernels/csr.h"
 #include "tersenet/kernels/wsell.h"
 #include "tersenet/runtime/layer.h"
@@ -197,6 +198,7 @@ void add_sparse_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found) {
 #endif
     if (cpu == Cpu::scalar) found.push_back(std::make_unique<WsellLinear>(weight, "wsell48/scalar", wsell_run_scalar));
   }
+  found.push_back(sparse_panel_linear(weight, cpu));
   const bool narrow = CsrLinear::narrow(weight.cols);
 #if defined(TERSENET_AVX2)
   if (cpu != Cpu::scalar && cpu != Cpu::neon) {

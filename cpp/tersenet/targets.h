@@ -3,6 +3,7 @@
 
 #include "tersenet/huffman_kernel.h"
 #include "tersenet/kernels/csr.h"
+#include "tersenet/kernels/panel.h"
 #include "tersenet/kernels/wsell.h"
 #include "tersenet/rans_kernel.h"
 
@@ -10,6 +11,9 @@ namespace tersenet {
 
 void huffman_run_bmi2(const HuffmanTable& table, HuffmanLane* lanes, int count);
 size_t rans_run_avx512(const RansTable& table, RansRun& run);
+PanelKernels panel_kernels_avx2();
+PanelKernels panel_kernels_avx512();
+PanelKernels panel_kernels_neon();
 void wsell_run_avx512(const Wsell& weight, uint32_t from, uint32_t to, const float* x, size_t x_step, int count, float* sums);
 void csr16_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 void csr32_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);

@@ -47,12 +47,16 @@ class AlignedBytes {
   std::align_val_t alignment() const { return std::align_val_t(size_ >= kHugePage ? kHugePage : kAlign); }
 };
 
-// A vector of T on such memory; zero unless filled.
+struct Uninitialised {};
+
+// A vector of T on such memory; zero unless it is made Uninitialised.
 template <class T>
 class AlignedVector {
  public:
   AlignedVector() = default;
   explicit AlignedVector(size_t count) : count_(count), bytes_(count * sizeof(T)) { if (count) std::memset(bytes_.data(), 0, count * sizeof(T)); }
+
+  AlignedVector(size_t count, Uninitialised) : count_(count), bytes_(count * sizeof(T)) {}
 
   T* data() { return reinterpret_cast<T*>(bytes_.data()); }
   const T* data() const { return reinterpret_cast<const T*>(bytes_.data()); }

@@ -4,6 +4,7 @@
 // in one of the tables of cpp/runtime/*_ops.cpp, found by its code (spec/operations.md).
 //
 // READ FIRST
+//   0. `batch` is axis 0 of the network's first input: an expand may ask for it.
 //   1. Tensors are contiguous, row-major. float32 is kFloat32; integers are kInt64; truth values are kBool, a byte
 //      each. A rule refuses (refuse.h) dtypes, shapes and arguments it does not serve in `infer`, never in `run`.
 //   2. `infer` is called when a session opens and for each new batch size: sizes are concrete. `run` trusts it.
@@ -45,7 +46,7 @@ using Tensors = std::vector<const Tensor*>;
 struct Rule {
   int code;
   bool alias;  // the output is the first input's bytes under another shape: nothing is run
-  std::vector<Spec> (*infer)(const Node& node, const Specs& inputs);
+  std::vector<Spec> (*infer)(const Node& node, const Specs& inputs, uint64_t batch);
   void (*run)(const Node& node, const Tensors& inputs, const std::vector<Tensor*>& outputs, Pool& pool);
 };
 

@@ -1,0 +1,111 @@
+#include "panel_matrix.h"
+
+namespace tersenet {
+namespace {
+
+constexpr size_t kWorthThreads = 100000;  // multiplications: about 15 us of one thread, streaming from memory
+
+// Row-major weights, one vector of a batch after the other: nothing but the memory's speed matters.
+class DenseVectorLinear : public LinearKernel {
+ public:
+  DenseVectorLinear(const Matrix& weight, const PanelKernels& kernels)
+      : name_(std::string("gemv/") + kernels.column), vector_(kernels.vector), rows_(weight.rows), cols_(weight.cols), weight_(size_t(weight.rows) * weight.cols) {
+    const std::vector<float> dense = dense_values(weight);
+    std::copy(dense.begin(), dense.end(), weight_.begin());
+  }
+
+  const char* name() const override { return name_.c_str(); }
+  bool exact() const override { return true; }
+  size_t bytes() const override { return weight_.size_bytes(); }
+
+  void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
+    const size_t blocks = (rows_ + kRows - 1) / kRows;
+    const size_t parts = weight_.size() * batch < kWorthThreads || pool.threads() == 1 ? 1 : std::min<size_t>(16, blocks);
+    pool.run(parts, [&](size_t chunk, int) {
+      float sums[kRows];
+      for (size_t block = blocks * chunk / parts; block < blocks * (chunk + 1) / parts; ++block) {
+        const size_t first = block * kRows, count = std::min(kRows, rows_ - first);
+        for (size_t b = 0; b < batch; ++b) {
+          vector_(weight_.data() + first * cols_, count, cols_, x + b * cols_, sums);
+          for (size_t i = 0; i < count; ++i) {
+            const size_t at = b * rows_ + first + i;
+            y[at] = finish(epilogue, first + i, sums[i], epilogue.residual ? epilogue.residual[at] : 0.0f);
+          }
+        }
+      }
+    });
+  }
+
+ private:
+  static constexpr size_t kRows = 16;
+  std::string name_;
+  void (*vector_)(const float*, size_t, size_t, const float*, float*);
+  size_t rows_, cols_;
+  AlignedVector<float> weight_;
+};
+
+// A batch as panels of up to 64 vectors side by side.
+class PanelLinear : public LinearKernel {
+ public:
+  PanelLinear(std::unique_ptr<PanelMatrix> matrix, const std::string& name) : name_(name), matrix_(std::move(matrix)) {}
+
+  const char* name() const override { return name_.c_str(); }
+  bool exact() const override { return true; }
+  size_t bytes() const override { return matrix_->bytes(); }
+
+  void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
+    pool.run((batch + kPanel - 1) / kPanel, [&](size_t chunk, int worker) {
+      const size_t first = chunk * kPanel, width = std::min<size_t>(kPanel, batch - first);
+      const size_t panel_size = size_t(std::min(kTileDepth, matrix_->depth())) * kPanel;
+      float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + matrix_->acc_size()) * sizeof(float)));
+      float* acc = panel + panel_size;
+      std::memset(panel, 0, panel_size * sizeof(float));
+      for (uint32_t t = 0; t < matrix_->tiles(); ++t) {
+        transpose(x + first * matrix_->depth() + t * kTileDepth, width, matrix_->tile_depth(t), panel);
+        matrix_->multiply(t, panel, int(width), acc);
+      }
+      store(acc, first, width, epilogue, y);
+    });
+  }
+
+ private:
+  std::string name_;
+  std::unique_ptr<PanelMatrix> matrix_;
+
+  void transpose(const float* x, size_t width, size_t depth, float* panel) const {
+    for (size_t from = 0; from < depth; from += 16) {
+      const size_t end = std::min(depth, from + 16);
+      for (size_t b = 0; b < width; ++b) {
+        for (size_t k = from; k < end; ++k) panel[k * kPanel + b] = x[b * matrix_->depth() + k];
+      }
+    }
+  }
+
+  void store(const float* acc, size_t first, size_t width, const Epilogue& epilogue, float* y) const {
+    const size_t rows = matrix_->rows();
+    for (size_t from = 0; from < rows; from += 16) {
+      const size_t end = std::min(rows, from + 16);
+      for (size_t b = 0; b < width; ++b) {
+        for (size_t r = from; r < end; ++r) {
+          const size_t at = (first + b) * rows + r;
+          y[at] = finish(epilogue, r, acc[r * kPanel + b], epilogue.residual ? epilogue.residual[at] : 0.0f);
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<LinearKernel> sparse_panel_linear(const Matrix& weight, Cpu cpu) {
+  const PanelKernels kernels = panel_kernels(cpu);
+  return std::make_unique<PanelLinear>(sparse_panel_matrix(weight, 0, weight.rows, kernels), std::string("spmm/") + kernels.column);
+}
+
+void add_dense_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found) {
+  const PanelKernels kernels = panel_kernels(cpu);
+  found.push_back(std::make_unique<DenseVectorLinear>(weight, kernels));
+  found.push_back(std::make_unique<PanelLinear>(dense_panel_matrix(weight, 0, weight.rows, kernels), std::string("gemm/") + kernels.column));
+}
+
+}  // namespace tersenet

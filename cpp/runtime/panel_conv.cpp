@@ -1,0 +1,184 @@
+// Convolutions as a weight matrix times panels of up to 64 output pixels, gathered tap by tap from a padded image.
+#include <numeric>
+
+#include "panel_matrix.h"
+#include "phased_image.h"
+
+namespace tersenet {
+namespace {
+
+using MakeMatrix = std::unique_ptr<PanelMatrix> (*)(const Matrix&, uint32_t, uint32_t, const PanelKernels&);
+
+// A run of output pixels that lie side by side in the image.
+struct Segment {
+  uint32_t to, count, from;
+};
+
+class PanelConv : public ConvKernel {
+ public:
+  PanelConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels, MakeMatrix make, const std::string& name)
+      : name_(name + "/" + kernels.column), shape_(shape), kernels_(kernels), image_(shape) {
+    const uint32_t rows = shape.out_channels / shape.groups;
+    for (uint32_t g = 0; g < shape.groups; ++g) matrices_.push_back(make(weight, g * rows, rows, kernels));
+    pointwise_ = shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride_h == 1 && shape.stride_w == 1 && !shape.pad_top && !shape.pad_left && !shape.pad_bottom && !shape.pad_right;
+    cut_pixels();
+    for (uint32_t c = 0; c < shape.in_channels / shape.groups; ++c) {
+      for (uint32_t ky = 0; ky < shape.kernel_h; ++ky) {
+        for (uint32_t kx = 0; kx < shape.kernel_w; ++kx) tap_.push_back(uint32_t(image_.at(c, size_t(ky) * shape.dilation_h, size_t(kx) * shape.dilation_w)));
+      }
+    }
+  }
+
+  const char* name() const override { return name_.c_str(); }
+  bool exact() const override { return true; }
+  size_t bytes() const override {
+    size_t sum = tap_.size() * sizeof(uint32_t) + segments_.size() * sizeof(Segment);
+    for (const auto& matrix : matrices_) sum += matrix->bytes();
+    return sum;
+  }
+
+  void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
+    const ConvShape& s = shape_;
+    const size_t channels = s.in_channels, in_area = size_t(s.in_h) * s.in_w, stored = pointwise_ ? in_area : image_.channel_size();
+    AlignedVector<float> images;
+    const float* from = x;
+    if (!pointwise_) {
+      images = AlignedVector<float>(batch * channels * stored + PhasedImage::kSlack, Uninitialised());
+      pool.run(batch * channels < 16 ? 1 : 16, [&](size_t chunk, int) {
+        const size_t all = batch * channels, parts = all < 16 ? 1 : 16;
+        for (size_t i = all * chunk / parts; i < all * (chunk + 1) / parts; ++i) image_.fill(x + i * in_area, images.data() + i * stored);
+      });
+      from = images.data();
+    }
+    const size_t tiles = first_segment_.size() - 1;
+    pool.run(batch * s.groups * tiles, [&](size_t chunk, int worker) {
+      const size_t tile = chunk % tiles, group = chunk / tiles % s.groups, b = chunk / tiles / s.groups;
+      const PanelMatrix& matrix = *matrices_[group];
+      const float* image = from + (b * channels + group * (channels / s.groups)) * stored;
+      const size_t begin = b * s.out_channels * size_t(s.out_h) * s.out_w;
+      run_tile(matrix, image, tile, epilogue, group * matrix.rows(), epilogue.residual ? epilogue.residual + begin : nullptr, y + begin, pool, worker);
+    });
+  }
+
+ private:
+  std::string name_;
+  ConvShape shape_;
+  PanelKernels kernels_;
+  PhasedImage image_;
+  bool pointwise_;
+  std::vector<std::unique_ptr<PanelMatrix>> matrices_;  // one for each group
+  std::vector<uint32_t> tap_;                           // of each column of the matrix
+  std::vector<Segment> segments_;
+  std::vector<uint32_t> first_segment_;                 // of each tile of pixels
+
+  void cut_pixels() {
+    const uint32_t width = pointwise_ ? shape_.in_h * shape_.in_w : shape_.out_w, pixels = shape_.out_h * shape_.out_w;
+    for (uint32_t p = 0; p < pixels; p += kPanel) {
+      first_segment_.push_back(uint32_t(segments_.size()));
+      const uint32_t end = std::min(pixels, p + kPanel);
+      for (uint32_t at = p; at < end;) {
+        const uint32_t count = std::min(end - at, width - at % width);
+        segments_.push_back({at - p, count, pointwise_ ? at : uint32_t(at / width * image_.width() + at % width)});
+        at += count;
+      }
+    }
+    first_segment_.push_back(uint32_t(segments_.size()));
+  }
+
+  // Copies whole vectors: what is too much is overwritten by the next segment or row, or lies behind the panel.
+  void gather(const float* image, const Segment* segments, size_t count, uint32_t from, uint32_t depth, float* panel) const {
+    for (uint32_t k = 0; k < depth; ++k, panel += kPanel) {
+      const float* tap = image + tap_[from + k];
+      for (size_t i = 0; i < count; ++i) {
+        const float* source = tap + segments[i].from;
+        float* to = panel + segments[i].to;
+        if (pointwise_) {
+          std::memcpy(to, source, segments[i].count * sizeof(float));
+          continue;
+        }
+        for (uint32_t done = 0; done < segments[i].count; done += 8) std::memcpy(to + done, source + done, 8 * sizeof(float));
+      }
+    }
+  }
+
+  void run_tile(const PanelMatrix& matrix, const float* image, size_t tile, const Epilogue& epilogue, size_t first_row, const float* residual, float* y, Pool& pool,
+                int worker) const {
+    const Segment* segments = segments_.data() + first_segment_[tile];
+    const size_t count = first_segment_[tile + 1] - first_segment_[tile];
+    const size_t area = size_t(shape_.out_h) * shape_.out_w, pixel = tile * kPanel;
+    const int width = int(std::min<size_t>(kPanel, area - pixel));
+    const size_t panel_size = (size_t(std::min(kTileDepth, matrix.depth())) + 1) * kPanel;
+    float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + matrix.acc_size()) * sizeof(float)));
+    float* acc = panel + panel_size;
+    for (uint32_t t = 0; t < matrix.tiles(); ++t) {
+      gather(image, segments, count, t * kTileDepth, matrix.tile_depth(t), panel);
+      matrix.multiply(t, panel, width, acc);
+    }
+    for (uint32_t r = 0; r < matrix.rows(); ++r) {
+      const size_t row = first_row + r, at = row * area + pixel;
+      kernels_.finish(epilogue, row, acc + size_t(r) * kPanel, residual ? residual + at : nullptr, width, y + at);
+    }
+  }
+};
+
+// One input channel for each output channel, or for a few of them: nothing to multiply but 9 taps or so.
+class DepthwiseConv : public ConvKernel {
+ public:
+  DepthwiseConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels)
+      : name_(std::string("depthwise/") + kernels.column), shape_(shape), kernels_(kernels), image_(shape), weight_(dense_values(weight)) {
+    for (uint32_t ky = 0; ky < shape.kernel_h; ++ky) {
+      for (uint32_t kx = 0; kx < shape.kernel_w; ++kx) tap_.push_back(image_.at(0, size_t(ky) * shape.dilation_h, size_t(kx) * shape.dilation_w));
+    }
+  }
+
+  const char* name() const override { return name_.c_str(); }
+  bool exact() const override { return true; }
+  size_t bytes() const override { return weight_.size() * sizeof(float) + tap_.size() * sizeof(size_t); }
+
+  // The whole plane is one row of out_h * width: what falls on the padding is left out when it is stored.
+  void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
+    const ConvShape& s = shape_;
+    const size_t area = size_t(s.out_h) * s.out_w, in_area = size_t(s.in_h) * s.in_w, flat = s.out_h * image_.width();
+    const size_t each = s.out_channels / s.groups, taps = tap_.size();
+    const size_t image_size = image_.channel_size() + PhasedImage::kSlack, flat_size = (flat + 63) / 16 * 16;
+    pool.run(batch * s.in_channels, [&](size_t chunk, int worker) {
+      float* image = static_cast<float*>(pool.scratch(worker, (image_size + flat_size + area) * sizeof(float)));
+      float *row = image + image_size, *packed = row + flat_size;
+      image_.fill(x + chunk * in_area, image);
+      std::vector<const float*> from(taps);
+      for (size_t t = 0; t < taps; ++t) from[t] = image + tap_[t];
+      for (size_t k = 0; k < each; ++k) {
+        const size_t out = chunk * each + k, channel = out % s.out_channels;
+        kernels_.depthwise(from.data(), weight_.data() + channel * taps, int(taps), int(flat), row);
+        for (size_t oy = 0; oy < s.out_h; ++oy) std::memcpy(packed + oy * s.out_w, row + oy * image_.width(), s.out_w * sizeof(float));
+        kernels_.finish(epilogue, channel, packed, epilogue.residual ? epilogue.residual + out * area : nullptr, int(area), y + out * area);
+      }
+    });
+  }
+
+ private:
+  std::string name_;
+  ConvShape shape_;
+  PanelKernels kernels_;
+  PhasedImage image_;
+  std::vector<float> weight_;
+  std::vector<size_t> tap_;
+};
+
+}  // namespace
+
+void add_dense_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found) {
+  const PanelKernels kernels = panel_kernels(cpu);
+  if (shape.groups == shape.in_channels) {
+    found.push_back(std::make_unique<DepthwiseConv>(weight, shape, kernels));
+  } else {
+    found.push_back(std::make_unique<PanelConv>(weight, shape, kernels, dense_panel_matrix, "gemm"));
+  }
+}
+
+void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found) {
+  if (!weight.sparse || shape.groups == shape.in_channels) return;
+  found.push_back(std::make_unique<PanelConv>(weight, shape, panel_kernels(cpu), sparse_panel_matrix, "spmm"));
+}
+
+}  // namespace tersenet

@@ -1,0 +1,98 @@
+#include "panel_matrix.h"
+
+namespace tersenet {
+namespace {
+
+class DensePanelMatrix : public PanelMatrix {
+ public:
+  DensePanelMatrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels)
+      : PanelMatrix(rows, weight.cols), multiply_(kernels.dense), blocks_((rows + kPanelRows - 1) / kPanelRows), packed_(size_t(blocks_) * kPanelRows * weight.cols) {
+    const auto put = [&](uint32_t row, uint32_t column, float value) {
+      const uint32_t tile = column / kTileDepth, k = column % kTileDepth;
+      packed_[start(tile, row / kPanelRows) + size_t(k) * kPanelRows + row % kPanelRows] = value;
+    };
+    for (uint32_t r = 0; r < rows; ++r) {
+      if (weight.sparse) {
+        for (uint32_t e = weight.row_start[from + r]; e < weight.row_start[from + r + 1]; ++e) put(r, weight.col[e], weight.at(e));
+      } else {
+        for (uint32_t c = 0; c < weight.cols; ++c) put(r, c, weight.at(size_t(from + r) * weight.cols + c));
+      }
+    }
+  }
+
+  size_t bytes() const override { return packed_.size_bytes(); }
+
+  void multiply(uint32_t tile, const float* panel, int width, float* acc) const override {
+    for (uint32_t block = 0; block < blocks_; ++block) {
+      multiply_(packed_.data() + start(tile, block), tile_depth(tile), panel, width, acc + size_t(block) * kPanelRows * kPanel, tile == 0);
+    }
+  }
+
+ private:
+  void (*multiply_)(const float*, size_t, const float*, int, float*, bool);
+  uint32_t blocks_;
+  AlignedVector<float> packed_;  // tile by tile, then block by block, then column by column
+
+  size_t start(uint32_t tile, uint32_t block) const {
+    return (size_t(tile) * kTileDepth * blocks_ + size_t(block) * tile_depth(tile)) * kPanelRows;
+  }
+};
+
+class SparsePanelMatrix : public PanelMatrix {
+ public:
+  SparsePanelMatrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels) : PanelMatrix(rows, weight.cols), multiply_(kernels.sparse) {
+    const uint32_t first = weight.row_start[from], count = weight.row_start[from + rows] - first;
+    col_.reserve(count);
+    value_.reserve(count);
+    std::vector<uint32_t> next(weight.row_start.begin() + from, weight.row_start.begin() + from + rows);
+    for (uint32_t tile = 0; tile < tiles(); ++tile) {
+      const uint32_t begin = tile * kTileDepth, end = begin + tile_depth(tile);
+      for (uint32_t r = 0; r < rows; ++r) {
+        start_.push_back(uint32_t(col_.size()));
+        for (uint32_t& e = next[r]; e < weight.row_start[from + r + 1] && weight.col[e] < end; ++e) {
+          col_.push_back(uint16_t(weight.col[e] - begin));
+          value_.push_back(weight.at(e));
+        }
+      }
+    }
+    start_.push_back(uint32_t(col_.size()));
+  }
+
+  size_t bytes() const override { return start_.size() * 4 + col_.size() * 2 + value_.size() * 4; }
+
+  void multiply(uint32_t tile, const float* panel, int width, float* acc) const override {
+    multiply_(start_.data() + size_t(tile) * rows_, col_.data(), value_.data(), rows_, panel, width, acc, tile == 0);
+  }
+
+ private:
+  void (*multiply_)(const uint32_t*, const uint16_t*, const float*, size_t, const float*, int, float*, bool);
+  std::vector<uint32_t> start_;  // tile by tile, then row by row
+  std::vector<uint16_t> col_;
+  std::vector<float> value_;
+};
+
+}  // namespace
+
+PanelKernels panel_kernels(Cpu cpu) {
+#if defined(TERSENET_AVX512)
+  if (cpu == Cpu::avx512 || cpu == Cpu::avx512vnni) return panel_kernels_avx512();
+#endif
+#if defined(TERSENET_AVX2)
+  if (cpu == Cpu::avx2) return panel_kernels_avx2();
+#endif
+#if defined(__aarch64__)
+  if (cpu == Cpu::neon) return panel_kernels_neon();
+#endif
+  (void)cpu;
+  return panel_kernels_scalar();
+}
+
+std::unique_ptr<PanelMatrix> dense_panel_matrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels) {
+  return std::make_unique<DensePanelMatrix>(weight, from, rows, kernels);
+}
+
+std::unique_ptr<PanelMatrix> sparse_panel_matrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels) {
+  return std::make_unique<SparsePanelMatrix>(weight, from, rows, kernels);
+}
+
+}  // namespace tersenet

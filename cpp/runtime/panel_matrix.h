@@ -1,0 +1,44 @@
+// panel_matrix.h - a weight in the form that panels are multiplied by: tiles of kTileDepth columns, so that the part
+// of a panel that a tile needs stays in the second-level cache while all rows pass over it.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "tersenet/kernels/panel.h"
+#include "tersenet/runtime/layer.h"
+#include "tersenet/targets.h"
+
+namespace tersenet {
+
+constexpr uint32_t kTileDepth = 256;
+
+PanelKernels panel_kernels(Cpu cpu);
+
+class PanelMatrix {
+ public:
+  virtual ~PanelMatrix() = default;
+  virtual size_t bytes() const = 0;
+  // acc (rows padded to whole blocks, kPanel apart) = or += tile `tile` times `panel`, which holds that tile's columns.
+  virtual void multiply(uint32_t tile, const float* panel, int width, float* acc) const = 0;
+
+  uint32_t rows() const { return rows_; }
+  uint32_t depth() const { return depth_; }
+  uint32_t tiles() const { return (depth_ + kTileDepth - 1) / kTileDepth; }
+  uint32_t tile_depth(uint32_t tile) const { return std::min(kTileDepth, depth_ - tile * kTileDepth); }
+  size_t acc_size() const { return size_t((rows_ + kPanelRows - 1) / kPanelRows * kPanelRows) * kPanel; }
+
+ protected:
+  PanelMatrix(uint32_t rows, uint32_t depth) : rows_(rows), depth_(depth) {}
+  uint32_t rows_, depth_;
+};
+
+// Rows [from, from + rows) of a matrix.
+std::unique_ptr<PanelMatrix> dense_panel_matrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels);
+std::unique_ptr<PanelMatrix> sparse_panel_matrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels);
+
+// For batches: panels of up to 64 vectors.
+std::unique_ptr<LinearKernel> sparse_panel_linear(const Matrix& weight, Cpu cpu);
+
+}  // namespace tersenet

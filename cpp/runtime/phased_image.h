@@ -1,0 +1,58 @@
+// phased_image.h - an image with its padding, split by what its rows and columns leave when divided by the stride, so
+// that every tap of a strided convolution reads neighbours from neighbours.
+//
+//   plane (c, i, j)   rows i, i + stride_h, ... and columns j, j + stride_w, ... of the padded channel c
+//   at(c, y, x)       where the tap (y, x) of output pixel (0, 0) is; pixel (oy, ox) is oy * width + ox further on
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "tersenet/runtime/aligned.h"
+#include "tersenet/runtime/layer.h"
+
+namespace tersenet {
+
+class PhasedImage {
+ public:
+  explicit PhasedImage(const ConvShape& shape) : shape_(shape) {
+    rows_ = (shape.in_h + shape.pad_top + shape.pad_bottom + shape.stride_h - 1) / shape.stride_h;
+    width_ = (shape.in_w + shape.pad_left + shape.pad_right + shape.stride_w - 1) / shape.stride_w;
+  }
+
+  size_t width() const { return width_; }
+  size_t channel_size() const { return size_t(shape_.stride_h) * shape_.stride_w * rows_ * width_; }
+  // Floats behind the last channel that a vector may read.
+  static constexpr size_t kSlack = 128;
+
+  size_t at(size_t channel, size_t y, size_t x) const {
+    const size_t plane = (channel * shape_.stride_h + y % shape_.stride_h) * shape_.stride_w + x % shape_.stride_w;
+    return (plane * rows_ + y / shape_.stride_h) * width_ + x / shape_.stride_w;
+  }
+
+  // One channel of in_h x in_w to channel_size() floats.
+  void fill(const float* x, float* to) const {
+    const ConvShape& s = shape_;
+    const bool padded = s.pad_top || s.pad_bottom || s.pad_left || s.pad_right || s.stride_h > 1 || s.stride_w > 1;
+    if (padded) std::memset(to, 0, channel_size() * sizeof(float));
+    for (size_t y = 0; y < s.in_h; ++y, x += s.in_w) {
+      const size_t py = y + s.pad_top;
+      float* row = to + ((py % s.stride_h) * s.stride_w * rows_ + py / s.stride_h) * width_;
+      if (s.stride_w == 1) {
+        std::memcpy(row + s.pad_left, x, s.in_w * sizeof(float));
+        continue;
+      }
+      for (size_t phase = 0; phase < s.stride_w; ++phase) {
+        const size_t skip = (phase + s.stride_w - s.pad_left % s.stride_w) % s.stride_w;  // the first column of this phase
+        float* out = row + phase * rows_ * width_ + (skip + s.pad_left) / s.stride_w;
+        for (size_t i = skip; i < s.in_w; i += s.stride_w) *out++ = x[i];
+      }
+    }
+  }
+
+ private:
+  ConvShape shape_;
+  size_t rows_, width_;
+};
+
+}  // namespace tersenet

@@ -1,0 +1,31 @@
+#if defined(TERSENET_AVX2)
+#include <immintrin.h>
+
+#define TERSENET_BLOCK_VECTORS 2
+
+namespace tersenet {
+namespace {
+
+using vec = __m256;
+constexpr int kLanes = 8, kBlockVectors = TERSENET_BLOCK_VECTORS;
+inline vec v_load(const float* x) { return _mm256_loadu_ps(x); }
+inline void v_store(float* y, vec v) { _mm256_storeu_ps(y, v); }
+inline vec v_set(float x) { return _mm256_set1_ps(x); }
+inline vec v_zero() { return _mm256_setzero_ps(); }
+inline vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+inline vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
+inline vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); }
+inline vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+
+}  // namespace
+}  // namespace tersenet
+
+#include "tersenet/kernels/panel_loop.h"
+#include "tersenet/targets.h"
+
+namespace tersenet {
+
+PanelKernels panel_kernels_avx2() { return {"avx2", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector}; }
+
+}  // namespace tersenet
+#endif

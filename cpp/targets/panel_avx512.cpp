@@ -1,0 +1,31 @@
+#if defined(TERSENET_AVX512)
+#include <immintrin.h>
+
+#define TERSENET_BLOCK_VECTORS 4
+
+namespace tersenet {
+namespace {
+
+using vec = __m512;
+constexpr int kLanes = 16, kBlockVectors = TERSENET_BLOCK_VECTORS;
+inline vec v_load(const float* x) { return _mm512_loadu_ps(x); }
+inline void v_store(float* y, vec v) { _mm512_storeu_ps(y, v); }
+inline vec v_set(float x) { return _mm512_set1_ps(x); }
+inline vec v_zero() { return _mm512_setzero_ps(); }
+inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
+inline vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
+inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
+
+}  // namespace
+}  // namespace tersenet
+
+#include "tersenet/kernels/panel_loop.h"
+#include "tersenet/targets.h"
+
+namespace tersenet {
+
+PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector}; }
+
+}  // namespace tersenet
+#endif

@@ -1,0 +1,31 @@
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#define TERSENET_BLOCK_VECTORS 4
+
+namespace tersenet {
+namespace {
+
+using vec = float32x4_t;
+constexpr int kLanes = 4, kBlockVectors = TERSENET_BLOCK_VECTORS;
+inline vec v_load(const float* x) { return vld1q_f32(x); }
+inline void v_store(float* y, vec v) { vst1q_f32(y, v); }
+inline vec v_set(float x) { return vdupq_n_f32(x); }
+inline vec v_zero() { return vdupq_n_f32(0); }
+inline vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+inline vec v_add(vec a, vec b) { return vaddq_f32(a, b); }
+inline vec v_min(vec a, vec b) { return vminq_f32(a, b); }  // NaN on either side wins
+inline vec v_max(vec a, vec b) { return vmaxq_f32(a, b); }
+
+}  // namespace
+}  // namespace tersenet
+
+#include "tersenet/kernels/panel_loop.h"
+#include "tersenet/targets.h"
+
+namespace tersenet {
+
+PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector}; }
+
+}  // namespace tersenet
+#endif

@@ -1,0 +1,38 @@
+// panel.h - a weight matrix times a panel of up to 64 columns (pixels of an image, or vectors of a batch); a
+// depthwise row; a dense matrix times one vector.
+//
+//   panel      row k holds 64 floats, of which `width` count; rows are kPanel apart
+//   acc        row r holds 64 floats, rows kPanel apart; `first` says whether they begin at 0 or are added to
+//
+//   dense      weights in blocks of kPanelRows rows: value k * kPanelRows + i of a block is W[row i][k], 0 behind the last
+//   sparse     entries of a row one after the other: column within the panel and value
+//
+// Lanes beyond `width` up to the next vector are computed and never stored: panels have room for them.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tersenet/runtime/layer_epilogue.h"
+
+namespace tersenet {
+
+constexpr int kPanel = 64, kPanelRows = 6;
+
+struct PanelKernels {
+  const char* column;  // "avx512"
+  // acc[i] of one block of kPanelRows rows += W panel, over `depth` rows of the panel.
+  void (*dense)(const float* block, size_t depth, const float* panel, int width, float* acc, bool first);
+  // acc[r] for rows entries[start[r]] .. entries[start[r + 1] - 1]
+  void (*sparse)(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, int width, float* acc, bool first);
+  // y[j] = finish(acc[j]) for one row of width values.
+  void (*finish)(const Epilogue& epilogue, size_t row, const float* acc, const float* residual, int width, float* y);
+  // out[j] = sum over taps of weight[t] * tap[t][j] for j below n; `out` and taps have room for a vector behind n.
+  void (*depthwise)(const float* const* tap, const float* weight, int taps, int n, float* out);
+  // sums[r] = W[r] . x for `rows` rows of `cols` values.
+  void (*vector)(const float* weight, size_t rows, size_t cols, const float* x, float* sums);
+};
+
+PanelKernels panel_kernels_scalar();
+
+}  // namespace tersenet

@@ -1,0 +1,168 @@
+// panel_loop.h - the loops of panel.h on vectors. A column of kernels defines, before it includes this:
+//
+//   vec, kLanes            a vector of floats, and how many
+//   v_load, v_store        unaligned
+//   v_set(float), v_zero()
+//   v_fma(a, b, c)         a * b + c, fused where the column has it
+//   v_add, v_min, v_max    v_max(bound, x) and v_min(bound, x) give x where x is NaN
+//   kBlockVectors          how many vectors of a row the dense loop holds in registers beside kPanelRows rows
+#pragma once
+
+#include "tersenet/kernels/panel.h"
+
+namespace tersenet {
+namespace {
+
+template <int kVectors>
+inline void dense_block(const float* block, size_t depth, const float* panel, float* acc, bool first) {
+  vec sum[kPanelRows][kVectors];
+#pragma GCC unroll 6
+  for (int i = 0; i < kPanelRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = first ? v_zero() : v_load(acc + i * kPanel + v * kLanes);
+  }
+  for (size_t k = 0; k < depth; ++k, panel += kPanel, block += kPanelRows) {
+    vec x[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) x[v] = v_load(panel + v * kLanes);
+#pragma GCC unroll 6
+    for (int i = 0; i < kPanelRows; ++i) {
+      const vec w = v_set(block[i]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = v_fma(w, x[v], sum[i][v]);
+    }
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < kPanelRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) v_store(acc + i * kPanel + v * kLanes, sum[i][v]);
+  }
+}
+
+void panel_dense(const float* block, size_t depth, const float* panel, int width, float* acc, bool first) {
+  int vectors = (width + kLanes - 1) / kLanes;
+  while (vectors > 0) {
+    const int now = vectors < kBlockVectors ? vectors : kBlockVectors;
+    switch (now) {
+      case 1: dense_block<1>(block, depth, panel, acc, first); break;
+      case 2: dense_block<2>(block, depth, panel, acc, first); break;
+#if TERSENET_BLOCK_VECTORS > 2
+      case 3: dense_block<3>(block, depth, panel, acc, first); break;
+      default: dense_block<4>(block, depth, panel, acc, first); break;
+#endif
+    }
+    vectors -= now;
+    panel += now * kLanes;
+    acc += now * kLanes;
+  }
+}
+
+template <int kVectors>
+inline void sparse_rows(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, float* acc, bool first) {
+  for (size_t r = 0; r < rows; ++r, acc += kPanel) {
+    vec sum[kVectors];
+    uint32_t e = start[r];
+    const uint32_t end = start[r + 1];
+    if (e == end && !first) continue;
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) sum[v] = first ? v_zero() : v_load(acc + v * kLanes);
+    for (; e < end; ++e) {
+      const float* x = panel + size_t(col[e]) * kPanel;
+      const vec w = v_set(value[e]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sum[v] = v_fma(w, v_load(x + v * kLanes), sum[v]);
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) v_store(acc + v * kLanes, sum[v]);
+  }
+}
+
+void panel_sparse(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, int width, float* acc, bool first) {
+  const int vectors = (width + kLanes - 1) / kLanes;
+  constexpr int kAll = kPanel / kLanes;
+  if (vectors * 4 <= kAll) return sparse_rows<(kAll + 3) / 4>(start, col, value, rows, panel, acc, first);
+  if (vectors * 2 <= kAll) return sparse_rows<(kAll + 1) / 2>(start, col, value, rows, panel, acc, first);
+  if (vectors * 4 <= kAll * 3) return sparse_rows<(kAll * 3 + 3) / 4>(start, col, value, rows, panel, acc, first);
+  sparse_rows<kAll>(start, col, value, rows, panel, acc, first);
+}
+
+void panel_finish(const Epilogue& epilogue, size_t row, const float* acc, const float* residual, int width, float* y) {
+  const float scale = epilogue.scale ? epilogue.scale[row] : 1.0f, shift = epilogue.shift ? epilogue.shift[row] : 0.0f;
+  int j = 0;
+  if (epilogue.activation != Activation::leaky) {
+    const bool clamp = epilogue.activation == Activation::clamp;
+    const vec s = v_set(scale), t = v_set(shift), low = v_set(epilogue.low), high = v_set(epilogue.high);
+    for (; j + kLanes <= width; j += kLanes) {
+      vec v = v_fma(v_load(acc + j), s, t);
+      if (residual) v = v_add(v, v_load(residual + j));
+      if (clamp) v = v_min(high, v_max(low, v));
+      v_store(y + j, v);
+    }
+  }
+  for (; j < width; ++j) y[j] = finish(epilogue, row, acc[j], residual ? residual[j] : 0.0f);
+}
+
+template <int kTaps>
+inline void depthwise_row(const float* const* tap, const float* weight, int n, float* out) {
+  const float* from[kTaps];
+  vec w[kTaps];
+  for (int t = 0; t < kTaps; ++t) {
+    from[t] = tap[t];
+    w[t] = v_set(weight[t]);
+  }
+  for (int j = 0; j < n; j += kLanes) {
+    vec a = v_zero(), b = v_zero();
+#pragma GCC unroll 16
+    for (int t = 0; t < kTaps; ++t) {
+      vec& sum = t % 2 ? b : a;
+      sum = v_fma(w[t], v_load(from[t] + j), sum);
+    }
+    v_store(out + j, v_add(a, b));
+  }
+}
+
+void panel_depthwise(const float* const* tap, const float* weight, int taps, int n, float* out) {
+  if (taps == 9) return depthwise_row<9>(tap, weight, n, out);
+  for (int j = 0; j < n; j += kLanes) {
+    vec sum = v_zero();
+    for (int t = 0; t < taps; ++t) sum = v_fma(v_set(weight[t]), v_load(tap[t] + j), sum);
+    v_store(out + j, sum);
+  }
+}
+
+inline float sum_of(vec v) {
+  float lane[kLanes], sum = 0;
+  v_store(lane, v);
+  for (int i = 0; i < kLanes; ++i) sum += lane[i];
+  return sum;
+}
+
+// Rows at a time, so that x is loaded once for all of them.
+template <int kRows>
+inline void dot_rows(const float* weight, size_t cols, const float* x, float* sums) {
+  vec sum[kRows], more[kRows];
+  for (int i = 0; i < kRows; ++i) sum[i] = more[i] = v_zero();
+  size_t c = 0;
+  for (; c + 2 * kLanes <= cols; c += 2 * kLanes) {
+    const vec a = v_load(x + c), b = v_load(x + c + kLanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      sum[i] = v_fma(v_load(weight + size_t(i) * cols + c), a, sum[i]);
+      more[i] = v_fma(v_load(weight + size_t(i) * cols + c + kLanes), b, more[i]);
+    }
+  }
+  for (int i = 0; i < kRows; ++i) {
+    float rest = 0;
+    for (size_t k = c; k < cols; ++k) rest += weight[size_t(i) * cols + k] * x[k];
+    sums[i] = sum_of(v_add(sum[i], more[i])) + rest;
+  }
+}
+
+void panel_vector(const float* weight, size_t rows, size_t cols, const float* x, float* sums) {
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) dot_rows<4>(weight + r * cols, cols, x, sums + r);
+  for (; r < rows; ++r) dot_rows<1>(weight + r * cols, cols, x, sums + r);
+}
+
+}  // namespace
+}  // namespace tersenet
