@@ -58,7 +58,11 @@ class Planner {
   std::vector<const Node*> reader_;  // of values with one use: the node that uses them
   std::vector<bool> taken_;
 
-  const Node* next(uint32_t value) const { return uses_[value] == 1 ? reader_[value] : nullptr; }
+  // The one node that reads a value, unless a step before has taken it in (an addition has two inputs).
+  const Node* next(uint32_t value) const {
+    const Node* reader = uses_[value] == 1 ? reader_[value] : nullptr;
+    return reader && !taken_[position(reader)] ? reader : nullptr;
+  }
 
   size_t position(const Node* node) const { return size_t(node - graph_.nodes.data()); }
 
