@@ -17,7 +17,7 @@ struct Segment {
 class PanelConv : public ConvKernel {
  public:
   PanelConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels, MakeMatrix make, const std::string& name)
-      : name_(name + "/" + kernels.column), shape_(shape), kernels_(kernels), image_(shape) {
+      : name_(name + "/" + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels) {
     const uint32_t rows = shape.out_channels / shape.groups;
     for (uint32_t g = 0; g < shape.groups; ++g) matrices_.push_back(make(weight, g * rows, rows, kernels));
     pointwise_ = shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride_h == 1 && shape.stride_w == 1 && !shape.pad_top && !shape.pad_left && !shape.pad_bottom && !shape.pad_right;
@@ -40,15 +40,14 @@ class PanelConv : public ConvKernel {
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
     const ConvShape& s = shape_;
     const size_t channels = s.in_channels, in_area = size_t(s.in_h) * s.in_w, stored = pointwise_ ? in_area : image_.channel_size();
-    AlignedVector<float> images;
     const float* from = x;
     if (!pointwise_) {
-      images = AlignedVector<float>(batch * channels * stored + PhasedImage::kSlack, Uninitialised());
+      float* images = static_cast<float*>(pool.shared((batch * channels * stored + PhasedImage::kSlack) * sizeof(float)));
       pool.run(batch * channels < 16 ? 1 : 16, [&](size_t chunk, int) {
         const size_t all = batch * channels, parts = all < 16 ? 1 : 16;
-        for (size_t i = all * chunk / parts; i < all * (chunk + 1) / parts; ++i) image_.fill(x + i * in_area, images.data() + i * stored);
+        for (size_t i = all * chunk / parts; i < all * (chunk + 1) / parts; ++i) image_.fill(x + i * in_area, images + i * stored);
       });
-      from = images.data();
+      from = images;
     }
     const size_t tiles = first_segment_.size() - 1;
     pool.run(batch * s.groups * tiles, [&](size_t chunk, int worker) {
@@ -125,7 +124,7 @@ class PanelConv : public ConvKernel {
 class DepthwiseConv : public ConvKernel {
  public:
   DepthwiseConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels)
-      : name_(std::string("depthwise/") + kernels.column), shape_(shape), kernels_(kernels), image_(shape), weight_(dense_values(weight)) {
+      : name_(std::string("depthwise/") + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels), weight_(dense_values(weight)) {
     for (uint32_t ky = 0; ky < shape.kernel_h; ++ky) {
       for (uint32_t kx = 0; kx < shape.kernel_w; ++kx) tap_.push_back(image_.at(0, size_t(ky) * shape.dilation_h, size_t(kx) * shape.dilation_w));
     }

@@ -24,12 +24,13 @@ class DensePanelMatrix : public PanelMatrix {
 
   void multiply(uint32_t tile, const float* panel, int width, float* acc) const override {
     for (uint32_t block = 0; block < blocks_; ++block) {
-      multiply_(packed_.data() + start(tile, block), tile_depth(tile), panel, width, acc + size_t(block) * kPanelRows * kPanel, tile == 0);
+      const int rows = int(std::min<uint32_t>(kPanelRows, rows_ - block * kPanelRows));
+      multiply_(packed_.data() + start(tile, block), rows, tile_depth(tile), panel, width, acc + size_t(block) * kPanelRows * kPanel, tile == 0);
     }
   }
 
  private:
-  void (*multiply_)(const float*, size_t, const float*, int, float*, bool);
+  void (*multiply_)(const float*, int, size_t, const float*, int, float*, bool);
   uint32_t blocks_;
   AlignedVector<float> packed_;  // tile by tile, then block by block, then column by column
 

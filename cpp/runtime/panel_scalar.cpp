@@ -15,6 +15,10 @@ inline vec v_add(vec a, vec b) { return a + b; }
 inline vec v_min(vec bound, vec x) { return bound < x ? bound : x; }
 inline vec v_max(vec bound, vec x) { return bound > x ? bound : x; }
 
+inline void v_split(const float* x, float* even, float* odd) {
+  *even = x[0];
+  *odd = x[1];
+}
 }  // namespace
 }  // namespace tersenet
 
@@ -22,6 +26,6 @@ inline vec v_max(vec bound, vec x) { return bound > x ? bound : x; }
 
 namespace tersenet {
 
-PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector}; }
+PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_larger, panel_split}; }
 
 }  // namespace tersenet

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tersenet/kernels/panel.h"
 #include "tersenet/runtime/aligned.h"
 #include "tersenet/runtime/layer.h"
 
@@ -15,7 +16,7 @@ namespace tersenet {
 
 class PhasedImage {
  public:
-  explicit PhasedImage(const ConvShape& shape) : shape_(shape) {
+  PhasedImage(const ConvShape& shape, const PanelKernels& kernels) : shape_(shape), split_(kernels.split) {
     rows_ = (shape.in_h + shape.pad_top + shape.pad_bottom + shape.stride_h - 1) / shape.stride_h;
     width_ = (shape.in_w + shape.pad_left + shape.pad_right + shape.stride_w - 1) / shape.stride_w;
   }
@@ -42,6 +43,12 @@ class PhasedImage {
         std::memcpy(row + s.pad_left, x, s.in_w * sizeof(float));
         continue;
       }
+      if (s.stride_w == 2) {
+        const size_t odd = s.pad_left % 2, plane = rows_ * width_;  // where the first column goes
+        float* first = row + odd * plane + s.pad_left / 2;
+        split_(x, s.in_w, first, row + (odd ? 0 : plane) + (s.pad_left + 1) / 2);
+        continue;
+      }
       for (size_t phase = 0; phase < s.stride_w; ++phase) {
         const size_t skip = (phase + s.stride_w - s.pad_left % s.stride_w) % s.stride_w;  // the first column of this phase
         float* out = row + phase * rows_ * width_ + (skip + s.pad_left) / s.stride_w;
@@ -52,6 +59,7 @@ class PhasedImage {
 
  private:
   ConvShape shape_;
+  void (*split_)(const float*, size_t, float*, float*);
   size_t rows_, width_;
 };
 

@@ -13,7 +13,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 class Planner {
  public:
-  Planner(const Graph& graph, const std::vector<Spec>& specs) : graph_(graph), specs_(specs), uses_(graph.values, 0), reader_(graph.values, nullptr), taken_(graph.nodes.size(), false) {
+  Planner(const Graph& graph, const std::vector<Spec>& specs, const std::vector<Spec>& parameters)
+      : graph_(graph), specs_(specs), parameters_(parameters), uses_(graph.values, 0), reader_(graph.values, nullptr), taken_(graph.nodes.size(), false) {
     for (const Node& node : graph.nodes) {
       for (const Node::Slot& slot : node.tensors()) {
         if (!slot.present || slot.ref.parameter) continue;
@@ -36,8 +37,10 @@ class Planner {
       step.outputs = uint32_t(node.op->outputs);
       step.inputs = node.tensors();
       size_t last = i;
+      if (leads_to_conv(node)) continue;  // the convolution will find it
       if (node.op->code == kLinear || node.op->code == kConv1d || node.op->code == kConv2d) {
-        step.kind = node.op->code == kLinear ? StepKind::linear : StepKind::conv;
+        step.kind = node.op->code == kLinear || covers_image(node) ? StepKind::linear : StepKind::conv;
+        take_pad(step);
         last = take_followers(step, i);
       } else if (node.op->code == kLstmCell) {
         step.kind = StepKind::lstm_cell;
@@ -54,6 +57,7 @@ class Planner {
  private:
   const Graph& graph_;
   const std::vector<Spec>& specs_;
+  const std::vector<Spec>& parameters_;
   std::vector<uint32_t> uses_;
   std::vector<const Node*> reader_;  // of values with one use: the node that uses them
   std::vector<bool> taken_;
@@ -92,9 +96,50 @@ class Planner {
     return last;
   }
 
+  // Zeros around the last two axes, read by one convolution whose kernel does not cover all of them.
+  bool leads_to_conv(const Node& node) const {
+    if (node.op->name != "pad" || node.get("mode").text != "constant" || (node.has("value") && node.number("value") != 0)) return false;
+    const std::vector<int64_t>& pad = node.ints("pad");
+    const Node* reader = next(node.first_output);
+    if (reader == nullptr || reader->op->code != kConv2d || pad.size() > 4 || covers_image(*reader)) return false;
+    const Node::Slot input = reader->tensors()[0];
+    for (int64_t side : pad) {
+      if (side < 0) return false;
+    }
+    return input.present && !input.ref.parameter && input.ref.number == node.first_output && !node.get("self").refs[0].parameter;
+  }
+
+  void take_pad(Step& step) {
+    const Node::Slot input = step.inputs[0];
+    if (step.kind != StepKind::conv || input.ref.parameter) return;
+    for (const Node& node : graph_.nodes) {
+      if (&node == step.node) return;
+      if (node.first_output != input.ref.number || !leads_to_conv(node)) continue;
+      step.pad = &node;
+      step.inputs[0] = node.tensors()[0];
+      return;
+    }
+  }
+
+  bool covers_image(const Node& node) const {
+    if (node.op->code != kConv2d || node.integer("groups") != 1) return false;
+    for (const char* name : {"padding", "dilation"}) {
+      for (int64_t one : node.ints(name)) {
+        if (one != (name[0] == 'd')) return false;
+      }
+    }
+    const Node::Slot input = node.tensors()[0];
+    if (input.ref.parameter) return false;
+    const Dims &x = specs_[input.ref.number].shape, &y = specs_[node.first_output].shape;
+    const Node::Slot weight = node.tensors()[1];
+    if (!weight.ref.parameter || y.size[2] != 1 || y.size[3] != 1) return false;
+    const Dims& w = parameters_[weight.ref.number].shape;
+    return x.size[2] == w.size[2] && x.size[3] == w.size[3];
+  }
+
   // Acts on the rows of the weight: axis 1 is theirs.
   bool norm_is_constant(const Step& step, const Node& node) const {
-    if (step.kind == StepKind::linear && specs_[step.output].shape.ndim != 2) return false;
+    if (step.node->op->code == kLinear && specs_[step.output].shape.ndim != 2) return false;
     const uint32_t input = step.output;
     const std::vector<Node::Slot> slots = node.tensors();
     bool fits = slots[0].present && !slots[0].ref.parameter && slots[0].ref.number == input;
@@ -136,6 +181,6 @@ class Planner {
 
 }  // namespace
 
-Plan make_plan(const Graph& graph, const std::vector<Spec>& specs) { return Planner(graph, specs).run(); }
+Plan make_plan(const Graph& graph, const std::vector<Spec>& specs, const std::vector<Spec>& parameters) { return Planner(graph, specs, parameters).run(); }
 
 }  // namespace tersenet

@@ -1,6 +1,7 @@
 // Pooling over the last one to three axes; tensors of 1-D and 2-D pools are seen as having axes of size 1 in front.
 #include <array>
 
+#include "panel_matrix.h"
 #include "rules.h"
 
 namespace tersenet {
@@ -77,26 +78,41 @@ std::vector<Spec> infer_window(const Node& node, const Specs& inputs, uint64_t) 
 
 int64_t plane_size(const Sizes& sizes) { return sizes[0] * sizes[1] * sizes[2]; }
 
-// The largest of the rows of a window first, column by column, so that the work runs along the image; a NaN wins.
-void max_plane(const PoolShape& p, const float* x, float* y, float* column) {
+// Buffers of one thread: a row of window maxima with -inf for the padding on both sides, and its two halves.
+struct MaxBuffers {
+  size_t span;  // floats in a row with its padding
+  std::vector<float> row, even, odd;
+
+  explicit MaxBuffers(const PoolShape& p) {
+    const int64_t reach = (p.out[2] - 1) * p.stride[2] + p.dilation[2] * (p.kernel[2] - 1) + 1;
+    span = size_t(std::max(reach, p.before[2] + p.in[2]));
+    row.assign(span, -std::numeric_limits<float>::infinity());
+    even.resize(span / 2 + 1);
+    odd.resize(span / 2 + 1);
+  }
+};
+
+// The largest of the rows of a window first, then along the row, so that all work runs along the image.
+void max_plane(const PoolShape& p, const PanelKernels& kernels, const float* x, float* y, MaxBuffers& buffers) {
   const float least = -std::numeric_limits<float>::infinity();
-  const int64_t height = p.in[1], width = p.in[2];
-  const auto larger = [](float a, float b) { return b > a || b != b ? b : a; };
-  for (int64_t oy = 0; oy < p.out[1]; ++oy) {
-    std::fill(column, column + width, least);
+  float* row = buffers.row.data();
+  for (int64_t oy = 0; oy < p.out[1]; ++oy, y += p.out[2]) {
+    std::fill(row + p.before[2], row + p.before[2] + p.in[2], least);
     for (int64_t ky = 0; ky < p.kernel[1]; ++ky) {
       const int64_t iy = oy * p.stride[1] - p.before[1] + ky * p.dilation[1];
-      if (iy < 0 || iy >= height) continue;
-      const float* row = x + iy * width;
-      for (int64_t ix = 0; ix < width; ++ix) column[ix] = larger(column[ix], row[ix]);
+      if (iy >= 0 && iy < p.in[1]) kernels.larger(row + p.before[2], x + iy * p.in[2], size_t(p.in[2]));
     }
-    for (int64_t ox = 0; ox < p.out[2]; ++ox, ++y) {
-      float most = least;
-      for (int64_t kx = 0; kx < p.kernel[2]; ++kx) {
-        const int64_t ix = ox * p.stride[2] - p.before[2] + kx * p.dilation[2];
-        if (ix >= 0 && ix < width) most = larger(most, column[ix]);
+    std::fill(y, y + p.out[2], least);
+    if (p.stride[2] == 2) kernels.split(row, buffers.span, buffers.even.data(), buffers.odd.data());
+    for (int64_t kx = 0; kx < p.kernel[2]; ++kx) {
+      const int64_t shift = kx * p.dilation[2];
+      if (p.stride[2] == 1) {
+        kernels.larger(y, row + shift, size_t(p.out[2]));
+      } else if (p.stride[2] == 2) {
+        kernels.larger(y, (shift % 2 ? buffers.odd : buffers.even).data() + shift / 2, size_t(p.out[2]));
+      } else {
+        for (int64_t ox = 0; ox < p.out[2]; ++ox) kernels.larger(y + ox, row + ox * p.stride[2] + shift, 1);
       }
-      *y = most;
     }
   }
 }
@@ -104,10 +120,11 @@ void max_plane(const PoolShape& p, const float* x, float* y, float* column) {
 template <int kCount>
 void run_max(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool& pool) {
   const PoolShape p = window_shape(node, inputs[0]->spec.shape, kCount, true);
+  const PanelKernels kernels = panel_kernels(cpu_chosen());
   const uint64_t piece = std::max<uint64_t>(1, 32768 / uint64_t(plane_size(p.in)));
   in_pieces(pool, p.planes, piece, [&](uint64_t from, uint64_t to) {
-    std::vector<float> column(size_t(p.in[2]));
-    for (uint64_t i = from; i < to; ++i) max_plane(p, inputs[0]->f32() + i * uint64_t(plane_size(p.in)), outputs[0]->f32() + i * uint64_t(plane_size(p.out)), column.data());
+    MaxBuffers buffers(p);
+    for (uint64_t i = from; i < to; ++i) max_plane(p, kernels, inputs[0]->f32() + i * uint64_t(plane_size(p.in)), outputs[0]->f32() + i * uint64_t(plane_size(p.out)), buffers);
   });
 }
 

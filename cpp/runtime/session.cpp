@@ -78,7 +78,7 @@ struct Session::Inside {
     for (size_t i = 0; i < graph.parameters.size(); ++i) {
       parameters.push_back({value_dtype(graph.parameters[i].dtype), file.tensors[i].top().shape});
     }
-    plan = make_plan(graph, infer_values(graph, parameters, kPlanningBatch));
+    plan = make_plan(graph, infer_values(graph, parameters, kPlanningBatch), parameters);
     pool = std::make_unique<Pool>(options.threads);
     constants.resize(graph.parameters.size());
     states.resize(plan.steps.size());
@@ -197,11 +197,9 @@ struct Session::Inside {
     if (step.inputs[0].ref.parameter) constant(file, step.inputs[0].ref.number);
     const Spec& x = spec_of(step.inputs[0].ref, specs);
     if (step.kind == StepKind::linear) {
-      const Dims& shape = x.shape;
-      const uint64_t rows = checked_numel(shape) / std::max<uint64_t>(shape.size[shape.ndim - 1], 1);
-      state.linear = linear_kernel(file, weight.number, rows, state);
+      state.linear = linear_kernel(file, weight.number, vectors(step, x), state);
     } else {
-      state.shape = conv_shape(*step.node, x, parameters[weight.number]);
+      state.shape = shape_of_conv(step, x);
       const ChooseOptions chosen = choose_options(weight.number, size_t(x.shape.size[0]));
       Choice<ConvKernel> choice = choose_conv(matrix(file, weight.number), state.shape, chosen, *pool);
       state.conv = keep(std::move(choice), state, chosen.wanted);
@@ -240,6 +238,31 @@ struct Session::Inside {
 
   const Spec& spec_of(const TensorRef& ref, const std::vector<Spec>& specs) const {
     return ref.parameter ? parameters[ref.number] : specs[ref.number];
+  }
+
+  // How many vectors a linear step multiplies.
+  uint64_t vectors(const Step& step, const Spec& x) const {
+    const Dims& weight = parameters[step.inputs[1].ref.number].shape;
+    return checked_numel(x.shape) / (checked_numel(weight) / weight.size[0]);
+  }
+
+  // With the zeros of a pad node that the step took in.
+  ConvShape shape_of_conv(const Step& step, const Spec& x) const {
+    const Spec& weight = parameters[step.inputs[1].ref.number];
+    if (step.pad == nullptr) return conv_shape(*step.node, x, weight);
+    std::vector<int64_t> pad = step.pad->ints("pad");
+    pad.resize(4, 0);
+    Spec padded = x;
+    padded.shape.size[3] += uint64_t(pad[0] + pad[1]);
+    padded.shape.size[2] += uint64_t(pad[2] + pad[3]);
+    ConvShape shape = conv_shape(*step.node, padded, weight);
+    shape.in_h = uint32_t(x.shape.size[2]);
+    shape.in_w = uint32_t(x.shape.size[3]);
+    shape.pad_left += uint32_t(pad[0]);
+    shape.pad_right += uint32_t(pad[1]);
+    shape.pad_top += uint32_t(pad[2]);
+    shape.pad_bottom += uint32_t(pad[3]);
+    return shape;
   }
 
   // ---- settling a batch
@@ -317,7 +340,7 @@ struct Session::Inside {
 
   void check_step(const Step& step, const StepState& state, const std::vector<Spec>& specs) const {
     if (step.kind == StepKind::conv) {
-      const ConvShape now = conv_shape(*step.node, spec_of(step.inputs[0].ref, specs), parameters[step.inputs[1].ref.number]);
+      const ConvShape now = shape_of_conv(step, spec_of(step.inputs[0].ref, specs));
       if (std::memcmp(&now, &state.shape, sizeof now) != 0) refuse("a convolution's image would change its size with the batch");
     }
     if (step.add && !(spec_of(step.residual, specs).shape == specs[step.output].shape)) refuse("an addition would broadcast at this batch only");
@@ -370,8 +393,7 @@ struct Session::Inside {
     if (step.kind == StepKind::conv) {
       state.conv->run(x->f32(), size_t(shape.size[0]), epilogue, y, *pool);
     } else {
-      const uint64_t rows = checked_numel(shape) / shape.size[shape.ndim - 1];
-      state.linear->run(x->f32(), size_t(rows), epilogue, y, *pool);
+      state.linear->run(x->f32(), size_t(vectors(step, x->spec)), epilogue, y, *pool);
     }
   }
 };
@@ -440,6 +462,7 @@ std::vector<PlanRow> Session::plan(uint64_t batch, int rounds) {
     if (step.kind == StepKind::alias) continue;
     PlanRow row;
     row.operation = step.node->op->name;
+    if (step.pad) row.operation = "pad + " + row.operation;
     for (const Node* taken : {step.norm, step.add, step.activation}) {
       if (taken) row.operation += " + " + taken->op->name;
     }

@@ -41,13 +41,12 @@ class WsellLinear : public LinearKernel {
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
     const Wsell weight{start_.data(), base_.data(), slots_.data(), codebook_};
-    AlignedVector<float> padded;
     size_t x_step = cols_;
     if (cols_ < kWsellWindow || batch > 1) {  // an odd number of cache lines: windows of several vectors share no set
       x_step = std::max<size_t>(kWsellWindow, ((cols_ + 15) / 16 | 1) * 16);
-      padded = AlignedVector<float>(batch * x_step);
-      for (size_t b = 0; b < batch; ++b) std::copy(x + b * cols_, x + (b + 1) * cols_, padded.data() + b * x_step);
-      x = padded.data();
+      float* padded = static_cast<float*>(pool.shared(batch * x_step * sizeof(float)));
+      for (size_t b = 0; b < batch; ++b) std::fill(std::copy(x + b * cols_, x + (b + 1) * cols_, padded + b * x_step), padded + (b + 1) * x_step, 0.0f);
+      x = padded;
     }
     const std::vector<uint32_t>& ends = entries_ * batch < kWorthThreads || pool.threads() == 1 ? whole_ : chunks_;
     pool.run(ends.size(), [&](size_t chunk, int) {

@@ -17,6 +17,12 @@ inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 inline vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
 inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 
+inline void v_split(const float* x, float* even, float* odd) {
+  const __m512 a = v_load(x), b = v_load(x + 16);
+  const __m512i pick = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  v_store(even, _mm512_permutex2var_ps(a, pick, b));
+  v_store(odd, _mm512_permutex2var_ps(a, _mm512_add_epi32(pick, _mm512_set1_epi32(1)), b));
+}
 }  // namespace
 }  // namespace tersenet
 
@@ -25,7 +31,7 @@ inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 
 namespace tersenet {
 
-PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector}; }
+PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_larger, panel_split}; }
 
 }  // namespace tersenet
 #endif

@@ -17,6 +17,11 @@ inline vec v_add(vec a, vec b) { return vaddq_f32(a, b); }
 inline vec v_min(vec a, vec b) { return vminq_f32(a, b); }  // NaN on either side wins
 inline vec v_max(vec a, vec b) { return vmaxq_f32(a, b); }
 
+inline void v_split(const float* x, float* even, float* odd) {
+  const float32x4x2_t both = vld2q_f32(x);
+  v_store(even, both.val[0]);
+  v_store(odd, both.val[1]);
+}
 }  // namespace
 }  // namespace tersenet
 
@@ -25,7 +30,7 @@ inline vec v_max(vec a, vec b) { return vmaxq_f32(a, b); }
 
 namespace tersenet {
 
-PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector}; }
+PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_larger, panel_split}; }
 
 }  // namespace tersenet
 #endif

@@ -21,8 +21,8 @@ constexpr int kPanel = 64, kPanelRows = 6;
 
 struct PanelKernels {
   const char* column;  // "avx512"
-  // acc[i] of one block of kPanelRows rows += W panel, over `depth` rows of the panel.
-  void (*dense)(const float* block, size_t depth, const float* panel, int width, float* acc, bool first);
+  // acc[i] of the first `rows` rows of one block += W panel, over `depth` rows of the panel.
+  void (*dense)(const float* block, int rows, size_t depth, const float* panel, int width, float* acc, bool first);
   // acc[r] for rows entries[start[r]] .. entries[start[r + 1] - 1]
   void (*sparse)(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, int width, float* acc, bool first);
   // y[j] = finish(acc[j]) for one row of width values.
@@ -31,6 +31,10 @@ struct PanelKernels {
   void (*depthwise)(const float* const* tap, const float* weight, int taps, int n, float* out);
   // sums[r] = W[r] . x for `rows` rows of `cols` values.
   void (*vector)(const float* weight, size_t rows, size_t cols, const float* x, float* sums);
+  // into[i] = the larger of into[i] and x[i]; a NaN on either side wins.
+  void (*larger)(float* into, const float* x, size_t n);
+  // x[0], x[2], ... to even, x[1], x[3], ... to odd.
+  void (*split)(const float* x, size_t n, float* even, float* odd);
 };
 
 PanelKernels panel_kernels_scalar();

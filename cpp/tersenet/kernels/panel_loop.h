@@ -5,6 +5,7 @@
 //   v_set(float), v_zero()
 //   v_fma(a, b, c)         a * b + c, fused where the column has it
 //   v_add, v_min, v_max    v_max(bound, x) and v_min(bound, x) give x where x is NaN
+//   v_split(x, even, odd)  2 kLanes values to those at even and at odd places
 //   kBlockVectors          how many vectors of a row the dense loop holds in registers beside kPanelRows rows
 #pragma once
 
@@ -13,11 +14,11 @@
 namespace tersenet {
 namespace {
 
-template <int kVectors>
+template <int kRows, int kVectors>
 inline void dense_block(const float* block, size_t depth, const float* panel, float* acc, bool first) {
-  vec sum[kPanelRows][kVectors];
+  vec sum[kRows][kVectors];
 #pragma GCC unroll 6
-  for (int i = 0; i < kPanelRows; ++i) {
+  for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[i][v] = first ? v_zero() : v_load(acc + i * kPanel + v * kLanes);
   }
@@ -26,29 +27,41 @@ inline void dense_block(const float* block, size_t depth, const float* panel, fl
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) x[v] = v_load(panel + v * kLanes);
 #pragma GCC unroll 6
-    for (int i = 0; i < kPanelRows; ++i) {
+    for (int i = 0; i < kRows; ++i) {
       const vec w = v_set(block[i]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sum[i][v] = v_fma(w, x[v], sum[i][v]);
     }
   }
 #pragma GCC unroll 6
-  for (int i = 0; i < kPanelRows; ++i) {
+  for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) v_store(acc + i * kPanel + v * kLanes, sum[i][v]);
   }
 }
 
-void panel_dense(const float* block, size_t depth, const float* panel, int width, float* acc, bool first) {
+template <int kVectors>
+inline void dense_rows(const float* block, int rows, size_t depth, const float* panel, float* acc, bool first) {
+  switch (rows) {
+    case 1: return dense_block<1, kVectors>(block, depth, panel, acc, first);
+    case 2: return dense_block<2, kVectors>(block, depth, panel, acc, first);
+    case 3: return dense_block<3, kVectors>(block, depth, panel, acc, first);
+    case 4: return dense_block<4, kVectors>(block, depth, panel, acc, first);
+    case 5: return dense_block<5, kVectors>(block, depth, panel, acc, first);
+    default: return dense_block<6, kVectors>(block, depth, panel, acc, first);
+  }
+}
+
+void panel_dense(const float* block, int rows, size_t depth, const float* panel, int width, float* acc, bool first) {
   int vectors = (width + kLanes - 1) / kLanes;
   while (vectors > 0) {
     const int now = vectors < kBlockVectors ? vectors : kBlockVectors;
     switch (now) {
-      case 1: dense_block<1>(block, depth, panel, acc, first); break;
-      case 2: dense_block<2>(block, depth, panel, acc, first); break;
+      case 1: dense_rows<1>(block, rows, depth, panel, acc, first); break;
+      case 2: dense_rows<2>(block, rows, depth, panel, acc, first); break;
 #if TERSENET_BLOCK_VECTORS > 2
-      case 3: dense_block<3>(block, depth, panel, acc, first); break;
-      default: dense_block<4>(block, depth, panel, acc, first); break;
+      case 3: dense_rows<3>(block, rows, depth, panel, acc, first); break;
+      default: dense_rows<4>(block, rows, depth, panel, acc, first); break;
 #endif
     }
     vectors -= now;
@@ -156,6 +169,17 @@ inline void dot_rows(const float* weight, size_t cols, const float* x, float* su
     for (size_t k = c; k < cols; ++k) rest += weight[size_t(i) * cols + k] * x[k];
     sums[i] = sum_of(v_add(sum[i], more[i])) + rest;
   }
+}
+
+void panel_split(const float* x, size_t n, float* even, float* odd) {
+  size_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) v_split(x + i, even + i / 2, odd + i / 2);
+  for (; i < n; ++i) (i % 2 ? odd : even)[i / 2] = x[i];
+}
+
+// A NaN on either side wins.
+void panel_larger(float* into, const float* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) into[i] = (x[i] > into[i]) | (x[i] != x[i]) ? x[i] : into[i];
 }
 
 void panel_vector(const float* weight, size_t rows, size_t cols, const float* x, float* sums) {

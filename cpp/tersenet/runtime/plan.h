@@ -2,6 +2,8 @@
 // activation that follow it, so that they cost no pass over memory.
 //
 // READ FIRST
+//   0. Zeros that are put around an image are taken in by the convolution that follows. A convolution whose kernel
+//      covers its image is a linear layer.
 //   1. A node is taken in only where its input has no other use and is not an output of the network.
 //   2. A step stands where its last node stood, so that everything it reads has been computed by then.
 #pragma once
@@ -21,6 +23,7 @@ enum class StepKind : uint8_t { rule, alias, linear, conv, lstm_cell };
 struct Step {
   StepKind kind = StepKind::rule;
   const Node* node = nullptr;              // the first of its nodes
+  const Node* pad = nullptr;               // zeros around its image, or null
   const Node* norm = nullptr;              // batch_norm, or null
   const Node* add = nullptr;               // with a tensor of the same shape, or null
   const Node* activation = nullptr;        // or null
@@ -37,6 +40,6 @@ struct Plan {
 };
 
 // `specs` are those of the values (shapes.h) at a batch of at least 2, so that a 1 that is to be broadcast shows.
-Plan make_plan(const Graph& graph, const std::vector<Spec>& specs);
+Plan make_plan(const Graph& graph, const std::vector<Spec>& specs, const std::vector<Spec>& parameters);
 
 }  // namespace tersenet

@@ -6,7 +6,8 @@
 //   1. Chunks are claimed from an atomic counter. The caller claims too, so it can finish alone, and waits only
 //      for chunks that another thread has already claimed: a busy second core costs at most one chunk.
 //   2. One run at a time: a pool belongs to one session. Bodies must not throw.
-//   3. `scratch(worker, bytes)` is the worker's own memory, 64-byte aligned, valid until its next call.
+//   3. `scratch(worker, bytes)` is the worker's own memory, `shared(bytes)` that of all: 64-byte aligned, valid until
+//      the next call, never zeroed.
 #pragma once
 
 #include <atomic>
@@ -77,14 +78,21 @@ class Pool {
     return own.data();
   }
 
+  // The same for all workers of a run: its caller takes it before, bodies read and write it.
+  void* shared(size_t bytes) {
+    if (shared_.size() < bytes) shared_ = AlignedBytes(bytes);
+    return shared_.data();
+  }
+
   size_t scratch_bytes() const {
-    size_t sum = 0;
+    size_t sum = shared_.size();
     for (const AlignedBytes& own : scratch_) sum += own.size();
     return sum;
   }
 
  private:
   std::vector<AlignedBytes> scratch_;
+  AlignedBytes shared_;
   std::vector<std::thread> others_;
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
