@@ -137,5 +137,17 @@ void bind_runtime(nb::module_& m) {
       .def_prop_ro("value_bytes", &Session::value_bytes)
       .def_prop_ro("threads", &Session::threads);
   m.def("open_session", &open, "file"_a, "threads"_a, "max_bytes"_a, "int8"_a, "batch"_a, "kernels"_a);
+  m.def("operation_table", [] {
+    nb::list rows;
+    for (const OpInfo& op : all_ops()) {
+      nb::list arguments;
+      for (const OpArgument& one : op.arguments) {
+        const std::string kind = one.kind == '*' ? "x*" : std::string(1, one.kind) + (one.maybe ? "?" : "");
+        arguments.append(nb::make_tuple(one.name, kind, one.required, one.fallback));
+      }
+      rows.append(nb::make_tuple(op.code, op.name, arguments, op.outputs));
+    }
+    return rows;
+  });
   m.def("cpu", [] { return cpu_name(cpu_chosen()); }, "The column of kernels that runs: TERSENET_CPU, or the best this CPU has.");
 }

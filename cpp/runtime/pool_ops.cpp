@@ -57,7 +57,7 @@ PoolShape window_shape(const Node& node, const Dims& shape, int axes, bool dilat
     const size_t k = size_t(i);
     need(node, pool.kernel[k] >= 1 && pool.stride[k] >= 1 && pool.dilation[k] >= 1, "kernel, stride and dilation are at least 1");
     need(node, pool.before[k] <= pool.kernel[k] / 2, "padding is at most half the kernel");
-    need(node, pool.dilation[k] * (pool.kernel[k] - 1) < int64_t(1) << 40, "a window that large");
+    need(node, pool.dilation[k] * (pool.kernel[k] - 1) < int64_t(1) << 24, "a window that large");
     pool.out[k] = pooled(pool.in[k], pool.before[k], pool.kernel[k], pool.stride[k], pool.dilation[k], node.flag("ceil_mode"));
     need(node, pool.out[k] >= 1, "a window larger than its image");
   }

@@ -10,6 +10,7 @@
 namespace tersenet {
 namespace {
 
+constexpr size_t kRestShare = 8;  // at most one entry in so many may have a value beyond the 31 most frequent
 constexpr size_t kWorthThreads = 150000;  // non-zeros times vectors: about 15 us of one thread
 
 // Cuts [0, parts) so that each chunk weighs about the same; ends[k] is the end of chunk k.
@@ -25,10 +26,61 @@ std::vector<uint32_t> cut(const std::vector<uint32_t>& weight_before, size_t chu
   return ends;
 }
 
+// The entries for which `keep(code)` holds.
+template <class Keep>
+Matrix subset(const Matrix& weight, const Keep& keep) {
+  Matrix part;
+  part.rows = weight.rows;
+  part.cols = weight.cols;
+  part.sparse = true;
+  part.codebook = weight.codebook;
+  part.row_start.push_back(0);
+  for (uint32_t r = 0; r < weight.rows; ++r) {
+    for (uint32_t e = weight.row_start[r]; e < weight.row_start[r + 1]; ++e) {
+      if (!keep(weight.code[e])) continue;
+      part.col.push_back(weight.col[e]);
+      part.code.push_back(weight.code[e]);
+    }
+    part.row_start.push_back(uint32_t(part.col.size()));
+  }
+  return part;
+}
+
+// Codes in the order of how often they occur, the most frequent first.
+std::vector<uint32_t> by_frequency(const Matrix& weight) {
+  std::vector<uint32_t> count(weight.codebook.size()), order(weight.codebook.size());
+  for (uint16_t code : weight.code) ++count[code];
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return count[a] > count[b]; });
+  return order;
+}
+
+// How many entries have one of the 31 most frequent values.
+size_t served_by_wsell(const Matrix& weight, const std::vector<uint32_t>& order) {
+  std::vector<bool> served(weight.codebook.size(), false);
+  for (size_t i = 0; i < order.size() && i + 1 < kWsellCodes; ++i) served[order[i]] = true;
+  return size_t(std::count_if(weight.code.begin(), weight.code.end(), [&](uint16_t code) { return served[code]; }));
+}
+
+// The 31 most frequent values in the WSELL layout; the few entries with another value row by row beside it.
 class WsellLinear : public LinearKernel {
  public:
   WsellLinear(const Matrix& weight, const char* name, WsellRun run) : name_(name), run_(run), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()) {
-    pack(weight);
+    const std::vector<uint32_t> order = by_frequency(weight);
+    std::vector<uint8_t> number(weight.codebook.size(), 0);  // of each value in codebook_, 0 for none
+    for (size_t i = 0; i < order.size() && i + 1 < kWsellCodes; ++i) {
+      codebook_[i + 1] = weight.codebook[order[i]];
+      number[order[i]] = uint8_t(i + 1);
+    }
+    if (order.size() < kWsellCodes) {
+      pack(weight, number);
+    } else {
+      pack(subset(weight, [&](uint16_t code) { return number[code] != 0; }), number);
+      const Matrix rest = subset(weight, [&](uint16_t code) { return number[code] == 0; });
+      rest_start_ = rest.row_start;
+      rest_col_ = rest.col;
+      for (size_t e = 0; e < rest.entries(); ++e) rest_value_.push_back(rest.at(e));
+    }
     whole_ = {groups()};
     chunks_ = cut(start_, 16);
   }
@@ -36,7 +88,7 @@ class WsellLinear : public LinearKernel {
   const char* name() const override { return name_; }
   bool exact() const override { return true; }
   size_t bytes() const override {
-    return start_.size() * 4 + perm_.size() * 4 + base_.size() * 4 + slots_.size_bytes() + sizeof codebook_;
+    return (start_.size() + perm_.size() + base_.size() + rest_start_.size() + 2 * rest_col_.size()) * 4 + slots_.size_bytes() + sizeof codebook_;
   }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
@@ -56,6 +108,7 @@ class WsellLinear : public LinearKernel {
         const int count = int(std::min<size_t>(kWsellVectors, batch - b));
         for (uint32_t g = from; g < to; ++g) {
           run_(weight, g, g + 1, x + b * x_step, x_step, count, sums);
+          if (!rest_col_.empty()) add_rest(g, x + b * x_step, x_step, count, sums);
           store(g, b, count, sums, epilogue, y);
         }
       }
@@ -70,6 +123,18 @@ class WsellLinear : public LinearKernel {
   float codebook_[kWsellCodes] = {};
   std::vector<uint32_t> start_, perm_, base_, whole_, chunks_;
   AlignedVector<uint32_t> slots_;
+  std::vector<uint32_t> rest_start_, rest_col_;
+  std::vector<float> rest_value_;
+
+  void add_rest(uint32_t group, const float* x, size_t x_step, int count, float* sums) const {
+    const uint32_t filled = std::min(kWsellRows, rows_ - group * kWsellRows);
+    for (uint32_t k = 0; k < filled; ++k) {
+      const uint32_t row = perm_[size_t(group) * kWsellRows + k];
+      for (uint32_t e = rest_start_[row]; e < rest_start_[row + 1]; ++e) {
+        for (int v = 0; v < count; ++v) sums[size_t(v) * kWsellRows + k] += rest_value_[e] * x[size_t(v) * x_step + rest_col_[e]];
+      }
+    }
+  }
 
   uint32_t groups() const { return uint32_t(start_.size() - 1); }
 
@@ -86,8 +151,7 @@ class WsellLinear : public LinearKernel {
   }
 
   // Most non-zeros first, so that the rows of a group end together.
-  void pack(const Matrix& weight) {
-    std::copy(weight.codebook.begin(), weight.codebook.end(), codebook_ + 1);
+  void pack(const Matrix& weight, const std::vector<uint8_t>& number) {
     std::vector<uint32_t> order(rows_);
     std::iota(order.begin(), order.end(), 0u);
     const auto count = [&](uint32_t r) { return weight.row_start[r + 1] - weight.row_start[r]; };
@@ -100,7 +164,7 @@ class WsellLinear : public LinearKernel {
     slots.reserve(weight.entries() / 28 * 16);
     base_.reserve(weight.entries() / 28);
     for (uint32_t g = 0; g < all; ++g) {
-      pack_group(weight, perm_.data() + size_t(g) * kWsellRows, slots);
+      pack_group(weight, number, perm_.data() + size_t(g) * kWsellRows, slots);
       start_.push_back(uint32_t(base_.size()));
     }
     base_.shrink_to_fit();
@@ -109,7 +173,7 @@ class WsellLinear : public LinearKernel {
   }
 
   // The window begins at the first column that any row still needs; every row with a column inside it takes part.
-  void pack_group(const Matrix& weight, const uint32_t* rows, std::vector<uint32_t>& slots) {
+  void pack_group(const Matrix& weight, const std::vector<uint8_t>& number, const uint32_t* rows, std::vector<uint32_t>& slots) {
     constexpr uint32_t kDone = 0x7fffffff;
     const uint32_t last = cols_ > kWsellWindow ? cols_ - kWsellWindow : 0;
     uint32_t cursor[kWsellRows] = {}, next[kWsellRows];
@@ -129,7 +193,7 @@ class WsellLinear : public LinearKernel {
       base_.push_back(base);
       for (uint32_t k = 0; k < kWsellRows; ++k) {
         if (next[k] >= base + kWsellWindow) continue;
-        const uint32_t field = (next[k] - base) | uint32_t(weight.code[cursor[k]] + 1) << 5;
+        const uint32_t field = (next[k] - base) | uint32_t(number[weight.code[cursor[k]]]) << 5;
         slots[at + k % 16] |= field << 10 * (k / 16);
         ++cursor[k];
         next[k] = cursor[k] < weight.row_start[rows[k] + 1] ? weight.col[cursor[k]] : kDone;
@@ -191,7 +255,7 @@ class CsrLinear : public LinearKernel {
 
 void add_sparse_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found) {
   if (!weight.sparse) return;
-  if (weight.shared() && weight.codebook.size() < kWsellCodes) {
+  if (weight.shared() && served_by_wsell(weight, by_frequency(weight)) >= weight.entries() - weight.entries() / kRestShare) {
 #if defined(TERSENET_AVX512)
     if (cpu == Cpu::avx512 || cpu == Cpu::avx512vnni) found.push_back(std::make_unique<WsellLinear>(weight, "wsell48/avx512", wsell_run_avx512));
 #endif
