@@ -87,7 +87,9 @@ def onnx_runs(weight: np.ndarray, x: np.ndarray, threads: int) -> dict[str, Run]
     return found
 
 
-def contenders(rows: int, cols: int, density: float, batch: int, threads: int) -> tuple[dict[str, Run], np.ndarray, int]:
+def contenders(
+    rows: int, cols: int, density: float, batch: int, threads: int
+) -> tuple[dict[str, Run], np.ndarray, int]:
     csr, codebook, code = layer(rows, cols, density, seed=rows + cols)
     rng = np.random.default_rng(1)
     x = np.maximum(rng.standard_normal((batch, cols)), 0).astype(np.float32)
@@ -103,7 +105,9 @@ def contenders(rows: int, cols: int, density: float, batch: int, threads: int) -
     found: dict[str, Run] = {
         "torch": lambda: torch.nn.functional.linear(given, dense).numpy(),
         "scipy CSR": lambda: (csr @ x.T).T,
-        "MKL CSR": (lambda: torch.mv(mkl, given[0]).numpy()[None]) if batch == 1 else (lambda: (mkl @ column).T.numpy()),
+        "MKL CSR": (lambda: torch.mv(mkl, given[0]).numpy()[None])
+        if batch == 1
+        else (lambda: (mkl @ column).T.numpy()),
         **onnx_runs(weight, x, threads),
     }
     if batch == 1:
@@ -179,7 +183,9 @@ def main() -> None:
         scale = np.abs(truth).max()
         errors = {one: float(np.abs(run() - truth).max() / scale) for one, run in found.items()}
         for one, error in errors.items():
-            assert error < (2e-2 if is_int8(one) else 1e-5), f"{name}: {one} is off by {error:.2g} of the largest output"
+            assert error < (2e-2 if is_int8(one) else 1e-5), (
+                f"{name}: {one} is off by {error:.2g} of the largest output"
+            )
         results[name] = {"nonzeros": nnz, "us": measure(found, arguments.rounds, arguments.threads), "error": errors}
     if arguments.json:
         print(json.dumps({**machine, "layers": results}, indent=2))

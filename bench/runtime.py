@@ -9,23 +9,16 @@ Outputs of float32 contenders are compared in the same run (1e-4 of the largest,
 
 import argparse
 import json
-import logging
 import os
 import platform
-import statistics
-import tempfile
-import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-import tersenet
 import tersenet.runtime
-
-Run = Callable[[], np.ndarray]
+from tersenet.measure.latency import compare_latency
+from tersenet.measure.peers import PEERS, peer_calls
 
 
 def sample(session: tersenet.runtime.Session, batch: int) -> list[np.ndarray]:
@@ -42,72 +35,15 @@ def first(output: object) -> np.ndarray:
     return output[0] if isinstance(output, (tuple, list)) else output
 
 
-def onnx_runs(network: torch.nn.Module, arrays: list[np.ndarray], threads: int, folder: Path) -> dict[str, Run]:
-    """onnxruntime in float32 and int8; empty where it, or the export, is not to be had."""
-    try:
-        import onnxruntime
-        from onnxruntime import quantization
-    except ImportError:
-        return {}
-    logging.getLogger().setLevel(logging.ERROR)
-    onnxruntime.set_default_logger_severity(4)
-    names = [f"x{i}" for i in range(len(arrays))]
-    dense, rounded = folder / "dense.onnx", folder / "int8.onnx"
-    given = tuple(torch.from_numpy(array) for array in arrays)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(network, given, str(dense), input_names=names, dynamo=False)
-    feed = dict(zip(names, arrays))
-
-    class Reader(quantization.CalibrationDataReader):
-        left = [feed]
-
-        def get_next(self) -> dict | None:
-            return self.left.pop() if self.left else None
-
-    paths = {"onnxruntime": dense}
-    try:
-        quantization.quantize_static(dense, rounded, Reader(), per_channel=True)
-        paths["onnxruntime int8"] = rounded
-    except Exception as error:  # noqa: BLE001 - a peer that cannot is left out, and said so
-        print(f"onnxruntime int8: left out ({type(error).__name__})")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    found: dict[str, Run] = {}
-    for name, path in paths.items():
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        found[name] = lambda session=session: session.run(None, feed)[0]
-    return found
-
-
-def measure(found: dict[str, Run], rounds: int) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in found}
-    for turn in range(rounds + 1):
-        for name, run in found.items():
-            start = time.perf_counter()
-            run()
-            if turn:
-                times[name].append((time.perf_counter() - start) * 1e3)
-    return times
-
-
 def compared(path: Path, batch: int, threads: int, rounds: int) -> dict[str, object]:
-    network = tersenet.load(path, dense=True).eval()
     session = tersenet.runtime.open(path, threads=threads, batch=batch)
     arrays = sample(session, batch)
-    given = [torch.from_numpy(array) for array in arrays]
-    found: dict[str, Run] = {
-        "ours": lambda: first(session(*arrays)),
-        "torch": lambda: first(network(*given)).numpy(),
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        found.update(onnx_runs(network, arrays, threads, Path(folder)))
-    truth = found["torch"]()
-    for name, run in found.items():
-        off = float(np.abs(run() - truth).max() / np.abs(truth).max())
+    calls = {"ours": lambda: first(session(*arrays)), **peer_calls(path, arrays, PEERS, threads)}
+    truth = calls["torch"]()
+    for name, call in calls.items():
+        off = float(np.abs(call() - truth).max() / np.abs(truth).max())
         assert "int8" in name or off < 1e-4, f"{path.name}: {name} is off by {off:.2g}"
-    times = {name: statistics.median(one) for name, one in measure(found, rounds).items()}
+    times = {name: one.median_ms for name, one in compare_latency(calls, repeats=rounds, warmup=1).items()}
     return {"file_bytes": path.stat().st_size, "weight_bytes": session.weight_bytes, "ms": times}
 
 
@@ -127,15 +63,19 @@ def main() -> None:
         "batch": arguments.batch,
         "threads": arguments.threads,
     }
-    results = {path.name: compared(path, arguments.batch, arguments.threads, arguments.rounds) for path in arguments.files}
+    results = {
+        path.name: compared(path, arguments.batch, arguments.threads, arguments.rounds) for path in arguments.files
+    }
     if arguments.json:
         print(json.dumps({**machine, "networks": results}, indent=2))
         return
     for key, value in machine.items():
         print(f"{key:14}{value}")
-    print(f"\n{'ms':34}{'ours':>9}{'torch':>9}{'ort':>9}{'ort int8':>9}   times faster: torch, ort, ort int8; weights in memory")
+    print(
+        f"\n{'ms':34}{'ours':>9}{'torch':>9}{'ort':>9}{'ort int8':>9}   times faster: torch, ort, ort int8; weights in memory"
+    )
     for name, result in results.items():
-        ms = [result["ms"].get(one, float("nan")) for one in ("ours", "torch", "onnxruntime", "onnxruntime int8")]
+        ms = [result["ms"].get(one, float("nan")) for one in ("ours", *PEERS)]
         ratios = "  ".join(f"{one / ms[0]:6.2f}" for one in ms[1:])
         print(f"{name:34}" + "".join(f"{one:9.3f}" for one in ms) + f"   {ratios}   {result['weight_bytes']:,}")
     print("\nload average after:", os.getloadavg())

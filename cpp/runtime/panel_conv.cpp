@@ -7,6 +7,9 @@
 namespace tersenet {
 namespace {
 
+constexpr size_t kWorthThreads = 1000000;  // multiplications: about 15 us of one thread
+constexpr size_t kWorthCopy = 100000;      // floats: the same
+
 using MakeMatrix = std::unique_ptr<PanelMatrix> (*)(const Matrix&, uint32_t, uint32_t, const PanelKernels&);
 
 // A run of output pixels that lie side by side in the image.
@@ -21,6 +24,7 @@ class PanelConv : public ConvKernel {
     const uint32_t rows = shape.out_channels / shape.groups;
     for (uint32_t g = 0; g < shape.groups; ++g) matrices_.push_back(make(weight, g * rows, rows, kernels));
     pointwise_ = shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride_h == 1 && shape.stride_w == 1 && !shape.pad_top && !shape.pad_left && !shape.pad_bottom && !shape.pad_right;
+    work_ = weight.entries() * shape.out_h * shape.out_w;
     cut_pixels();
     for (uint32_t c = 0; c < shape.in_channels / shape.groups; ++c) {
       for (uint32_t ky = 0; ky < shape.kernel_h; ++ky) {
@@ -46,7 +50,7 @@ class PanelConv : public ConvKernel {
       pool.run(batch * channels < 16 ? 1 : 16, [&](size_t chunk, int) {
         const size_t all = batch * channels, parts = all < 16 ? 1 : 16;
         for (size_t i = all * chunk / parts; i < all * (chunk + 1) / parts; ++i) image_.fill(x + i * in_area, images + i * stored);
-      });
+      }, batch * channels * stored > kWorthCopy);
       from = images;
     }
     const size_t tiles = first_segment_.size() - 1;
@@ -56,7 +60,7 @@ class PanelConv : public ConvKernel {
       const float* image = from + (b * channels + group * (channels / s.groups)) * stored;
       const size_t begin = b * s.out_channels * size_t(s.out_h) * s.out_w;
       run_tile(matrix, image, tile, epilogue, group * matrix.rows(), epilogue.residual ? epilogue.residual + begin : nullptr, y + begin, pool, worker);
-    });
+    }, work_ * batch > kWorthThreads);
   }
 
  private:
@@ -65,6 +69,7 @@ class PanelConv : public ConvKernel {
   PanelKernels kernels_;
   PhasedImage image_;
   bool pointwise_;
+  size_t work_;                                         // multiplications for an image
   std::vector<std::unique_ptr<PanelMatrix>> matrices_;  // one for each group
   std::vector<uint32_t> tap_;                           // of each column of the matrix
   std::vector<Segment> segments_;
@@ -152,7 +157,7 @@ class DepthwiseConv : public ConvKernel {
         for (size_t oy = 0; oy < s.out_h; ++oy) std::memcpy(packed + oy * s.out_w, row + oy * image_.width(), s.out_w * sizeof(float));
         kernels_.finish(epilogue, channel, packed, epilogue.residual ? epilogue.residual + out * area : nullptr, int(area), y + out * area);
       }
-    });
+    }, batch * s.out_channels * area * taps > kWorthThreads / 4);
   }
 
  private:

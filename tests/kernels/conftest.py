@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-
 import tersenet._core as _core
 
 COLUMNS = ("scalar", "avx2", "avx512", "avx512vnni", "neon")

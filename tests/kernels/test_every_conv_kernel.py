@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-
 import tersenet._core as _core
+import torch
 
 SORTS = ("sparse shared", "sparse free", "dense shared", "dense free")
 # in, out, groups, kernel, stride, dilation, pad (top, left, bottom, right), image

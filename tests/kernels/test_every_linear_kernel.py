@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import tersenet._core as _core
 
 SORTS = ("sparse shared", "sparse skewed", "sparse many", "sparse free", "dense shared", "dense free")
@@ -56,7 +55,10 @@ def test_the_epilogue_scales_shifts_adds_and_activates(sort, column, make_weight
     weight = make_weight(sort, 70, 90, 0.3)
     rng = np.random.default_rng(2)
     for batch in (1, 5):
-        x, residual = rng.standard_normal((batch, 90)).astype(np.float32), rng.standard_normal((batch, 70)).astype(np.float32)
+        x, residual = (
+            rng.standard_normal((batch, 90)).astype(np.float32),
+            rng.standard_normal((batch, 70)).astype(np.float32),
+        )
         scale, shift = rng.standard_normal(70).astype(np.float32), rng.standard_normal(70).astype(np.float32)
         sums = (x.astype(np.float64) @ weight.dense.T) * scale + shift + residual
         for kernel in kernels(weight):

@@ -24,7 +24,9 @@ def stored(array: np.ndarray):
     if array.dtype == np.float32:
         tree = Floats(flat)
     else:
-        tree = Integers(IntStream(name="x", values=flat.astype(np.int64), alphabet=max(int(flat.max(initial=0)) + 1, 1)))
+        tree = Integers(
+            IntStream(name="x", values=flat.astype(np.int64), alphabet=max(int(flat.max(initial=0)) + 1, 1))
+        )
     return tree if array.ndim == 1 else Reshape(tree, array.shape)
 
 

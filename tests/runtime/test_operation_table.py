@@ -1,6 +1,7 @@
 """The C++ list of operations is that of the file format, and each of them runs."""
 
 import tersenet._core as _core
+
 from tersenet.ir.ops import OPS, REQUIRED, _default
 
 

@@ -43,7 +43,10 @@ CASES: list[tuple[str, dict, dict, dict]] = [
     ("pow_scalar", {"self": positive(4, 4)}, {}, {"exponent": -0.5}),
     ("prelu", {"self": f(2, 3, 5)}, {"weight": f(3)}, {}),
     ("prelu", {"self": f(2, 3, 5)}, {"weight": f(1)}, {}),
-    *((op, {"self": f(3, 4)}, {}, {"other": 1.7}) for op in ("add_scalar", "sub_scalar", "mul_scalar", "div_scalar", "rsub_scalar")),
+    *(
+        (op, {"self": f(3, 4)}, {}, {"other": 1.7})
+        for op in ("add_scalar", "sub_scalar", "mul_scalar", "div_scalar", "rsub_scalar")
+    ),
     *((op, {"self": i(3, 4)}, {}, {"other": 3}) for op in ("add_scalar", "sub_scalar", "mul_scalar", "rsub_scalar")),
     ("add_scalar", {"self": f(3, 4)}, {}, {"other": 2, "alpha": 3}),
     ("to_float", {"self": i(3, 4)}, {}, {}),
@@ -51,14 +54,24 @@ CASES: list[tuple[str, dict, dict, dict]] = [
     *(
         (op, {"self": f(*left), "other": f(*right)}, {}, {})
         for op in ("add", "sub", "mul", "div", "maximum", "minimum")
-        for left, right in (((3, 4), (3, 4)), ((3, 4, 1), (3, 1, 5)), ((3, 2, 3, 4), (3, 1, 1, 4)), ((3, 5, 1, 7), (3, 1, 6, 1)))
+        for left, right in (
+            ((3, 4), (3, 4)),
+            ((3, 4, 1), (3, 1, 5)),
+            ((3, 2, 3, 4), (3, 1, 1, 4)),
+            ((3, 5, 1, 7), (3, 1, 6, 1)),
+        )
     ),
     ("add", {"self": f(2, 3, 4)}, {"other": f(4)}, {"alpha": -2}),
     ("add", {"self": i(2, 3)}, {"other": i(3)}, {}),
     ("mul", {"self": i(2, 3), "other": i(2, 1)}, {}, {}),
     ("masked_fill", {"self": f(2, 3, 4), "mask": b(2, 1, 4)}, {}, {"value": -1.5}),
     ("where", {"condition": b(2, 3, 1), "self": f(2, 3, 4), "other": f(2, 1, 4)}, {}, {}),
-    ("batch_norm", {"input": f(2, 3, 4, 5)}, {"weight": f(3), "bias": f(3), "running_mean": f(3), "running_var": positive(3)}, {"eps": 1e-3}),
+    (
+        "batch_norm",
+        {"input": f(2, 3, 4, 5)},
+        {"weight": f(3), "bias": f(3), "running_mean": f(3), "running_var": positive(3)},
+        {"eps": 1e-3},
+    ),
     ("batch_norm", {"input": f(2, 3)}, {"running_mean": f(3), "running_var": positive(3)}, {}),
     ("layer_norm", {"input": f(2, 3, 4)}, {"weight": f(3, 4), "bias": f(3, 4)}, {"normalized_shape": [3, 4]}),
     ("layer_norm", {"input": f(2, 3, 40)}, {}, {"normalized_shape": [40]}),
@@ -89,7 +102,12 @@ CASES: list[tuple[str, dict, dict, dict]] = [
             {"kernel_size": [3, 3], "divisor_override": 7},
         )
     ),
-    ("avg_pool3d", {"self": f(2, 3, 4, 5, 6)}, {}, {"kernel_size": [2, 3, 2], "stride": [2, 1, 2], "padding": [1, 1, 0]}),
+    (
+        "avg_pool3d",
+        {"self": f(2, 3, 4, 5, 6)},
+        {},
+        {"kernel_size": [2, 3, 2], "stride": [2, 1, 2], "padding": [1, 1, 0]},
+    ),
     ("adaptive_avg_pool1d", {"self": f(2, 3, 7)}, {}, {"output_size": [3]}),
     ("adaptive_avg_pool2d", {"self": f(2, 3, 7, 5)}, {}, {"output_size": [1, 1]}),
     ("adaptive_avg_pool2d", {"self": f(2, 3, 7, 5)}, {}, {"output_size": [3, 4]}),
@@ -99,10 +117,29 @@ CASES: list[tuple[str, dict, dict, dict]] = [
     ("matmul", {"other": f(2, 4, 3)}, {"self": f(4)}, {}),
     ("matmul", {"self": f(2, 1, 3, 9)}, {"other": f(5, 9, 2)}, {}),
     ("scaled_dot_product_attention", {"query": f(2, 4, 5, 8), "key": f(2, 4, 6, 8), "value": f(2, 4, 6, 3)}, {}, {}),
-    ("scaled_dot_product_attention", {"query": f(2, 4, 5, 8), "key": f(2, 4, 5, 8), "value": f(2, 4, 5, 3)}, {}, {"is_causal": True, "scale": 0.3}),
-    ("scaled_dot_product_attention", {"query": f(2, 4, 5, 8), "key": f(2, 4, 6, 8), "value": f(2, 4, 6, 3), "attn_mask": f(2, 1, 5, 6)}, {}, {}),
-    ("scaled_dot_product_attention", {"query": f(2, 4, 5, 8), "key": f(2, 2, 5, 8), "value": f(2, 2, 5, 3)}, {}, {"enable_gqa": True}),
-    *((op, {"self": f(2, 3, 4, 5)}, {}, arguments) for op in ("mean", "sum", "amax") for arguments in ({"dim": [1]}, {"dim": [2, -1], "keepdim": True}, {"dim": [0, 2]})),
+    (
+        "scaled_dot_product_attention",
+        {"query": f(2, 4, 5, 8), "key": f(2, 4, 5, 8), "value": f(2, 4, 5, 3)},
+        {},
+        {"is_causal": True, "scale": 0.3},
+    ),
+    (
+        "scaled_dot_product_attention",
+        {"query": f(2, 4, 5, 8), "key": f(2, 4, 6, 8), "value": f(2, 4, 6, 3), "attn_mask": f(2, 1, 5, 6)},
+        {},
+        {},
+    ),
+    (
+        "scaled_dot_product_attention",
+        {"query": f(2, 4, 5, 8), "key": f(2, 2, 5, 8), "value": f(2, 2, 5, 3)},
+        {},
+        {"enable_gqa": True},
+    ),
+    *(
+        (op, {"self": f(2, 3, 4, 5)}, {}, arguments)
+        for op in ("mean", "sum", "amax")
+        for arguments in ({"dim": [1]}, {"dim": [2, -1], "keepdim": True}, {"dim": [0, 2]})
+    ),
     ("cat", {"tensors.0": f(2, 3, 4), "tensors.1": f(2, 1, 4)}, {}, {"dim": 1}),
     ("cat", {"tensors.0": i(2, 3), "tensors.1": i(2, 3)}, {}, {"dim": -1}),
     ("stack", {"tensors.0": f(2, 3), "tensors.1": f(2, 3)}, {}, {"dim": 1}),
@@ -119,7 +156,10 @@ CASES: list[tuple[str, dict, dict, dict]] = [
     ("expand", {"self": f(2, 1, 4)}, {}, {"size": [3, 2, 5, -1]}),
     ("pad", {"self": f(2, 3, 4, 5)}, {}, {"pad": [1, 2, 0, 3], "value": 1.5}),
     ("pad", {"self": f(2, 3, 4, 5)}, {}, {"pad": [-1, 2, 1, -2]}),
-    *(("pad", {"self": f(2, 3, 4, 5)}, {}, {"pad": [2, 3, 1, 2], "mode": mode}) for mode in ("reflect", "replicate", "circular")),
+    *(
+        ("pad", {"self": f(2, 3, 4, 5)}, {}, {"pad": [2, 3, 1, 2], "mode": mode})
+        for mode in ("reflect", "replicate", "circular")
+    ),
     ("repeat_interleave", {"self": f(2, 3, 4)}, {}, {"repeats": 3, "dim": 1}),
     ("flip", {"self": f(2, 3, 4)}, {}, {"dims": [1, -1]}),
     ("channel_shuffle", {"self": f(2, 6, 3, 4)}, {}, {"groups": 3}),
@@ -127,12 +167,32 @@ CASES: list[tuple[str, dict, dict, dict]] = [
     ("embedding", {"indices": i(2, 3)}, {"weight": f(5, 7)}, {}),
     ("linear", {"input": f(2, 5, 7)}, {"weight": f(6, 7), "bias": f(6)}, {}),
     ("linear", {"input": f(2, 1)}, {"weight": f(1, 1)}, {}),
-    ("conv1d", {"input": f(2, 4, 19)}, {"weight": f(6, 2, 3), "bias": f(6)}, {"stride": [2], "padding": [2], "dilation": [2], "groups": 2}),
+    (
+        "conv1d",
+        {"input": f(2, 4, 19)},
+        {"weight": f(6, 2, 3), "bias": f(6)},
+        {"stride": [2], "padding": [2], "dilation": [2], "groups": 2},
+    ),
     ("conv2d", {"input": f(2, 3, 9, 11)}, {"weight": f(5, 3, 3, 3), "bias": f(5)}, {"padding": [1, 1]}),
     ("conv2d", {"input": f(2, 3, 9, 11)}, {"weight": f(5, 3, 9, 11)}, {}),
-    ("conv2d", {"input": f(2, 6, 9, 11)}, {"weight": f(6, 1, 3, 3), "bias": f(6)}, {"padding": [1, 1], "stride": [2, 2], "groups": 6}),
-    ("conv2d", {"input": f(2, 6, 9, 11)}, {"weight": f(12, 1, 5, 2)}, {"padding": [2, 1], "stride": [3, 1], "groups": 6}),
-    ("conv2d", {"input": f(2, 8, 10, 7)}, {"weight": f(4, 2, 2, 3)}, {"stride": [2, 3], "dilation": [3, 1], "groups": 4}),
+    (
+        "conv2d",
+        {"input": f(2, 6, 9, 11)},
+        {"weight": f(6, 1, 3, 3), "bias": f(6)},
+        {"padding": [1, 1], "stride": [2, 2], "groups": 6},
+    ),
+    (
+        "conv2d",
+        {"input": f(2, 6, 9, 11)},
+        {"weight": f(12, 1, 5, 2)},
+        {"padding": [2, 1], "stride": [3, 1], "groups": 6},
+    ),
+    (
+        "conv2d",
+        {"input": f(2, 8, 10, 7)},
+        {"weight": f(4, 2, 2, 3)},
+        {"stride": [2, 3], "dilation": [3, 1], "groups": 4},
+    ),
     (
         "conv_transpose2d",
         {"input": f(2, 4, 5, 6)},

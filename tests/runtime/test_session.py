@@ -53,7 +53,11 @@ def test_each_network_of_the_zoo_answers_as_torch_does(name, tmp_path):
     model, example, path = saved(name, tmp_path)
     session = runtime.open(path, threads=1)
     for batch in (1, 3):
-        given = [torch.cat([one[:1]] * batch) + (0 if one.dtype == torch.int64 else torch.linspace(0, 1, batch).reshape(-1, *[1] * (one.ndim - 1))) for one in example]
+        given = [
+            torch.cat([one[:1]] * batch)
+            + (0 if one.dtype == torch.int64 else torch.linspace(0, 1, batch).reshape(-1, *[1] * (one.ndim - 1)))
+            for one in example
+        ]
         with torch.no_grad():
             agree(session(*[one.numpy() for one in given]), model(*given))
 

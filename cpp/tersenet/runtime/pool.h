@@ -49,13 +49,15 @@ class Pool {
 
   int threads() const { return int(others_.size()) + 1; }
 
+  // `worth` says whether there is enough to do (about 15 us) to call others.
   template <class Body>
-  void run(size_t chunks, const Body& body) {
-    if (others_.empty() || chunks <= 1) {
+  void run(size_t chunks, const Body& body, bool worth = true) {
+    if (others_.empty() || chunks <= 1 || !worth) {
       for (size_t chunk = 0; chunk < chunks; ++chunk) body(chunk, 0);
       return;
     }
     const std::function<void(size_t, int)> call = [&body](size_t chunk, int worker) { body(chunk, worker); };
+    bool wake;
     {
       std::lock_guard<std::mutex> lock(mutex_);
       body_ = &call;
@@ -63,8 +65,9 @@ class Pool {
       next_.store(0, std::memory_order_relaxed);
       ++round_;
       open_.store(round_, std::memory_order_release);
+      wake = sleeping_ > 0;
     }
-    wake_.notify_all();
+    if (wake) wake_.notify_all();
     work(call, 0);
     std::unique_lock<std::mutex> lock(mutex_);
     body_ = nullptr;  // whoever wakes from here on finds nothing to do
@@ -91,6 +94,7 @@ class Pool {
   }
 
  private:
+  static constexpr int kSpins = 4000;  // about 50 us
   std::vector<AlignedBytes> scratch_;
   AlignedBytes shared_;
   std::vector<std::thread> others_;
@@ -101,7 +105,7 @@ class Pool {
   std::atomic<size_t> next_{0};
   uint64_t round_ = 0;
   std::atomic<uint64_t> open_{0};
-  int busy_ = 0;
+  int busy_ = 0, sleeping_ = 0;
   bool stop_ = false;
 
   void work(const std::function<void(size_t, int)>& body, int worker) {
@@ -112,11 +116,13 @@ class Pool {
   void serve(int worker) {
     uint64_t seen = 0;
     for (;;) {
-      for (int spin = 0; spin < 2000 && open_.load(std::memory_order_acquire) == seen; ++spin) pause();
+      for (int spin = 0; spin < kSpins && open_.load(std::memory_order_acquire) == seen; ++spin) pause();
       const std::function<void(size_t, int)>* body;
       {
         std::unique_lock<std::mutex> lock(mutex_);
+        ++sleeping_;
         wake_.wait(lock, [&] { return stop_ || round_ != seen; });
+        --sleeping_;
         if (stop_) return;
         seen = round_;
         body = body_;

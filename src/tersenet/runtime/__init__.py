@@ -1,7 +1,7 @@
 """Run a .terse file without torch, from its compressed form.
 
-    session = tersenet.runtime.open("model.terse", threads=0)
-    y = session(x)
+session = tersenet.runtime.open("model.terse", threads=0)
+y = session(x)
 """
 
 from tersenet.runtime.session import PlanRow, Session, TensorInfo, Tried, open

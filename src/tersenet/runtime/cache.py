@@ -78,4 +78,4 @@ def _cpu_model() -> str:
 
 def _core_size() -> int:
     """Changes with the build, as its kernels do."""
-    return os.stat(_core.__file__).st_size
+    return Path(_core.__file__).stat().st_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -95,9 +96,12 @@ class Session:
         if batch < 1 or rounds < 1:
             raise TersenetError(f"a plan for a batch of {batch} in {rounds} rounds; both must be at least 1")
         rows = self._asked(self._core.plan, batch, rounds)
-        return tuple(PlanRow(*row[:-1], tried=tuple(Tried(*one) for one in row[-1])) for row in rows)
+        return tuple(
+            PlanRow(operation, weight, kernel, size_bytes, expected_us, measured_us, tuple(Tried(*one) for one in tried))
+            for operation, weight, kernel, size_bytes, expected_us, measured_us, tried in rows
+        )
 
-    def _asked(self, call, *arguments):  # type: ignore[no-untyped-def]
+    def _asked(self, call: Any, *arguments: Any) -> Any:
         try:
             return call(*arguments)
         except ValueError as error:
