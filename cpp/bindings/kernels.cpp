@@ -106,7 +106,6 @@ void bind_runner(nb::module_& m, const char* name) {
   using R = Runner<Kernel>;
   nb::class_<R>(m, name)
       .def_prop_ro("name", [](const R& r) { return r.kernel->name(); })
-      .def_prop_ro("exact", [](const R& r) { return r.kernel->exact(); })
       .def_prop_ro("bytes", [](const R& r) { return r.kernel->bytes(); })
       .def("run", &R::run, "x"_a, "y"_a.noconvert(), "batch"_a, "scale"_a = nb::none(), "shift"_a = nb::none(), "residual"_a = nb::none(),
            "activation"_a = "none", "low"_a = 0.0f, "high"_a = 0.0f);
@@ -120,10 +119,9 @@ std::vector<std::shared_ptr<LinearRunner>> linear_kernels(uint32_t rows, uint32_
                                                           const MaybeCodes& code, const MaybeFloats& value, int threads) {
   const Matrix matrix = checked(rows, cols, row_start, col, codebook, code, value);
   LinearKernels found;
-  add_sparse_kernels(matrix, cpu_chosen(), found);
-  add_coded_kernels(matrix, cpu_chosen(), found);
-  add_int8_kernels(matrix, cpu_chosen(), found);
-  add_dense_kernels(matrix, cpu_chosen(), found);
+  const KernelRequest request{cpu_chosen(), {}};
+  add_sparse_kernels(matrix, request, found);
+  add_dense_kernels(matrix, request, found);
   const auto pool = std::make_shared<Pool>(threads);
   std::vector<std::shared_ptr<LinearRunner>> made;
   for (auto& kernel : found) made.push_back(std::make_shared<LinearRunner>(LinearRunner{std::move(kernel), pool, rows, cols, rows}));
@@ -147,9 +145,9 @@ std::vector<std::shared_ptr<ConvRunner>> conv_kernels(const std::vector<uint32_t
   const size_t x_size = size_t(s.in_channels) * s.in_h * s.in_w, y_size = size_t(s.out_channels) * s.out_h * s.out_w;
   const Matrix matrix = checked(s.out_channels, s.in_channels / s.groups * s.kernel_h * s.kernel_w, row_start, col, codebook, code, value);
   ConvKernels found;
-  add_sparse_kernels(matrix, s, cpu_chosen(), found);
-  add_int8_kernels(matrix, s, cpu_chosen(), found);
-  add_dense_kernels(matrix, s, cpu_chosen(), found);
+  const KernelRequest request{cpu_chosen(), {}};
+  add_sparse_kernels(matrix, s, request, found);
+  add_dense_kernels(matrix, s, request, found);
   const auto pool = std::make_shared<Pool>(threads);
   std::vector<std::shared_ptr<ConvRunner>> made;
   for (auto& kernel : found) made.push_back(std::make_shared<ConvRunner>(ConvRunner{std::move(kernel), pool, s.out_channels, x_size, y_size}));

@@ -42,9 +42,8 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
   AlignedVector<float> x, y;
   double best_us = 0;
   size_t least_bytes = SIZE_MAX;
-  enum Family { sparse, coded, int8, dense, families };
+  enum Family { sparse, dense, families };
   for (int family = 0; family < families; ++family) {
-    if (family == int8 && !options.int8) continue;
     if (family == dense && options.wanted.empty() && choice.kernel && dense_bytes > std::max<uint64_t>(kDenseFree, 2 * least_bytes)) continue;
     std::vector<std::unique_ptr<Kernel>> found;
     make(family, found);
@@ -75,20 +74,19 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
 }  // namespace
 
 Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& options, Pool& pool) {
+  const KernelRequest request{options.cpu, options.wanted};
   const auto make = [&](int family, LinearKernels& found) {
-    if (family == 0) add_sparse_kernels(weight, options.cpu, found);
-    if (family == 1) add_coded_kernels(weight, options.cpu, found);
-    if (family == 2) add_int8_kernels(weight, options.cpu, found);
-    if (family == 3) add_dense_kernels(weight, options.cpu, found);
+    if (family == 0) add_sparse_kernels(weight, request, found);
+    if (family == 1) add_dense_kernels(weight, request, found);
   };
   return choose<LinearKernel>(make, options.batch * weight.cols, options.batch * weight.rows, size_t(4) * weight.rows * weight.cols, options, pool);
 }
 
 Choice<ConvKernel> choose_conv(const Matrix& weight, const ConvShape& shape, const ChooseOptions& options, Pool& pool) {
+  const KernelRequest request{options.cpu, options.wanted};
   const auto make = [&](int family, ConvKernels& found) {
-    if (family == 0) add_sparse_kernels(weight, shape, options.cpu, found);
-    if (family == 2) add_int8_kernels(weight, shape, options.cpu, found);
-    if (family == 3) add_dense_kernels(weight, shape, options.cpu, found);
+    if (family == 0) add_sparse_kernels(weight, shape, request, found);
+    if (family == 1) add_dense_kernels(weight, shape, request, found);
   };
   return choose<ConvKernel>(make, options.batch * shape.in_channels * shape.in_h * shape.in_w,
                             options.batch * shape.out_channels * shape.out_h * shape.out_w, size_t(4) * weight.rows * weight.cols, options, pool);

@@ -15,7 +15,6 @@ class DenseVectorLinear : public LinearKernel {
   }
 
   const char* name() const override { return name_.c_str(); }
-  bool exact() const override { return true; }
   size_t bytes() const override { return weight_.size_bytes(); }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
@@ -50,7 +49,6 @@ class PanelLinear : public LinearKernel {
   PanelLinear(std::unique_ptr<PanelMatrix> matrix, const std::string& name) : name_(name), matrix_(std::move(matrix)) {}
 
   const char* name() const override { return name_.c_str(); }
-  bool exact() const override { return true; }
   size_t bytes() const override { return matrix_->bytes(); }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
@@ -97,15 +95,17 @@ class PanelLinear : public LinearKernel {
 
 }  // namespace
 
-std::unique_ptr<LinearKernel> sparse_panel_linear(const Matrix& weight, Cpu cpu) {
-  const PanelKernels kernels = panel_kernels(cpu);
-  return std::make_unique<PanelLinear>(sparse_panel_matrix(weight, 0, weight.rows, kernels), std::string("spmm/") + kernels.column);
+void add_sparse_panel_kernel(const Matrix& weight, const KernelRequest& request, LinearKernels& found) {
+  const PanelKernels kernels = panel_kernels(request.cpu);
+  const std::string name = std::string("spmm/") + kernels.column;
+  if (request.wants(name)) found.push_back(std::make_unique<PanelLinear>(sparse_panel_matrix(weight, 0, weight.rows, kernels), name));
 }
 
-void add_dense_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found) {
-  const PanelKernels kernels = panel_kernels(cpu);
-  found.push_back(std::make_unique<DenseVectorLinear>(weight, kernels));
-  found.push_back(std::make_unique<PanelLinear>(dense_panel_matrix(weight, 0, weight.rows, kernels), std::string("gemm/") + kernels.column));
+void add_dense_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found) {
+  const PanelKernels kernels = panel_kernels(request.cpu);
+  const std::string vector = std::string("gemv/") + kernels.column, panel = std::string("gemm/") + kernels.column;
+  if (request.wants(vector)) found.push_back(std::make_unique<DenseVectorLinear>(weight, kernels));
+  if (request.wants(panel)) found.push_back(std::make_unique<PanelLinear>(dense_panel_matrix(weight, 0, weight.rows, kernels), panel));
 }
 
 }  // namespace tersenet

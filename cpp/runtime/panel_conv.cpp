@@ -34,7 +34,6 @@ class PanelConv : public ConvKernel {
   }
 
   const char* name() const override { return name_.c_str(); }
-  bool exact() const override { return true; }
   size_t bytes() const override {
     size_t sum = tap_.size() * sizeof(uint32_t) + segments_.size() * sizeof(Segment);
     for (const auto& matrix : matrices_) sum += matrix->bytes();
@@ -136,7 +135,6 @@ class DepthwiseConv : public ConvKernel {
   }
 
   const char* name() const override { return name_.c_str(); }
-  bool exact() const override { return true; }
   size_t bytes() const override { return weight_.size() * sizeof(float) + tap_.size() * sizeof(size_t); }
 
   // The whole plane is one row of out_h * width: what falls on the padding is left out when it is stored.
@@ -171,8 +169,8 @@ class DepthwiseConv : public ConvKernel {
 
 }  // namespace
 
-void add_dense_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found) {
-  const PanelKernels kernels = panel_kernels(cpu);
+void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found) {
+  const PanelKernels kernels = panel_kernels(request.cpu);
   if (shape.groups == shape.in_channels) {
     found.push_back(std::make_unique<DepthwiseConv>(weight, shape, kernels));
   } else {
@@ -180,9 +178,9 @@ void add_dense_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, Co
   }
 }
 
-void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found) {
+void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found) {
   if (!weight.sparse || shape.groups == shape.in_channels) return;
-  found.push_back(std::make_unique<PanelConv>(weight, shape, panel_kernels(cpu), sparse_panel_matrix, "spmm"));
+  found.push_back(std::make_unique<PanelConv>(weight, shape, panel_kernels(request.cpu), sparse_panel_matrix, "spmm"));
 }
 
 }  // namespace tersenet

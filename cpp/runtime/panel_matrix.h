@@ -39,6 +39,6 @@ std::unique_ptr<PanelMatrix> dense_panel_matrix(const Matrix& weight, uint32_t f
 std::unique_ptr<PanelMatrix> sparse_panel_matrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels);
 
 // For batches: panels of up to 64 vectors.
-std::unique_ptr<LinearKernel> sparse_panel_linear(const Matrix& weight, Cpu cpu);
+void add_sparse_panel_kernel(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 
 }  // namespace tersenet

@@ -84,6 +84,16 @@ class Planner {
       last = take(step, follower);
       follower = next(step.output);
     }
+    if (!step.norm && follower && follower->op->name == "mul" && is_by_row(step, *follower)) {
+      step.scale = follower;
+      last = take(step, follower);
+      follower = next(step.output);
+    }
+    if (!step.norm && follower && follower->op->code == kAdd && follower->get("alpha").real == 1 && is_by_row(step, *follower)) {
+      step.shift = follower;
+      last = take(step, follower);
+      follower = next(step.output);
+    }
     if (follower && follower->op->code == kAdd && adds_value(step, *follower)) {
       step.add = follower;
       last = take(step, follower);
@@ -145,6 +155,20 @@ class Planner {
     bool fits = slots[0].present && !slots[0].ref.parameter && slots[0].ref.number == input;
     for (size_t i = 1; i < slots.size(); ++i) fits = fits && (!slots[i].present || slots[i].ref.parameter);
     return fits && node.has("running_mean") && node.has("running_var");
+  }
+
+  // The second factor or term is stored, one number for each channel of an image.
+  bool is_by_row(const Step& step, const Node& node) const {
+    const TensorRef self = node.get("self").refs[0], other = node.get("other").refs[0];
+    const Dims& out = specs_[step.output].shape;
+    if (self.parameter || self.number != step.output || !other.parameter || out.ndim < 3) return false;
+    const Spec& by = parameters_[other.number];
+    const int lead = out.ndim - by.shape.ndim;
+    if (by.dtype != Dtype::kFloat32 || lead < 0 || lead > 1) return false;
+    for (int i = 0; i < by.shape.ndim; ++i) {
+      if (by.shape.size[i] != (i + lead == 1 ? out.size[1] : 1)) return false;
+    }
+    return true;
   }
 
   bool adds_value(Step& step, const Node& node) const {

@@ -149,7 +149,6 @@ struct Session::Inside {
   ChooseOptions choose_options(uint32_t parameter, size_t batch_size) const {
     ChooseOptions found;
     found.cpu = cpu;
-    found.int8 = options.int8;
     found.batch = batch_size;
     for (const auto& [weight, kernel] : options.kernels) {
       if (weight == graph.parameters[parameter].name) found.wanted = kernel;
@@ -206,10 +205,22 @@ struct Session::Inside {
     }
     const std::vector<float> bias = floats(file, step.inputs[2]);
     if (step.norm == nullptr) {
-      state.shift = aligned(bias);
+      fold_by_row(step, state, file, bias);
       return;
     }
     fold_norm(step, state, file, bias, parameters[weight.number].shape.size[0]);
+  }
+
+  // (acc + bias) * scale + shift.
+  void fold_by_row(const Step& step, StepState& state, const TerseFile& file, const std::vector<float>& bias) {
+    const auto stored = [&](const Node* node) { return node ? floats(file, node->tensors()[1]) : std::vector<float>(); };
+    std::vector<float> scale = stored(step.scale), shift = stored(step.shift);
+    if (!bias.empty()) {
+      shift.resize(bias.size(), 0.0f);
+      for (size_t r = 0; r < bias.size(); ++r) shift[r] += scale.empty() ? bias[r] : bias[r] * scale[r];
+    }
+    state.scale = aligned(scale);
+    state.shift = aligned(shift);
   }
 
   // scale = gamma / sqrt(var + eps); shift = beta + (bias - mean) * scale.
@@ -463,7 +474,7 @@ std::vector<PlanRow> Session::plan(uint64_t batch, int rounds) {
     PlanRow row;
     row.operation = step.node->op->name;
     if (step.pad) row.operation = "pad + " + row.operation;
-    for (const Node* taken : {step.norm, step.add, step.activation}) {
+    for (const Node* taken : {step.scale, step.shift, step.norm, step.add, step.activation}) {
       if (taken) row.operation += " + " + taken->op->name;
     }
     if (state.linear || state.conv) {

@@ -86,7 +86,6 @@ class WsellLinear : public LinearKernel {
   }
 
   const char* name() const override { return name_; }
-  bool exact() const override { return true; }
   size_t bytes() const override {
     return (start_.size() + perm_.size() + base_.size() + rest_start_.size() + 2 * rest_col_.size()) * 4 + slots_.size_bytes() + sizeof codebook_;
   }
@@ -161,8 +160,8 @@ class WsellLinear : public LinearKernel {
     perm_ = std::move(order);
     start_.push_back(0);
     std::vector<uint32_t> slots;
-    slots.reserve(weight.entries() / 28 * 16);
-    base_.reserve(weight.entries() / 28);
+    slots.reserve(weight.entries() / 24 * 16);
+    base_.reserve(weight.entries() / 24);
     for (uint32_t g = 0; g < all; ++g) {
       pack_group(weight, number, perm_.data() + size_t(g) * kWsellRows, slots);
       start_.push_back(uint32_t(base_.size()));
@@ -176,28 +175,30 @@ class WsellLinear : public LinearKernel {
   void pack_group(const Matrix& weight, const std::vector<uint8_t>& number, const uint32_t* rows, std::vector<uint32_t>& slots) {
     constexpr uint32_t kDone = 0x7fffffff;
     const uint32_t last = cols_ > kWsellWindow ? cols_ - kWsellWindow : 0;
-    uint32_t cursor[kWsellRows] = {}, next[kWsellRows];
+    const uint32_t* col = weight.col.data();
+    const uint16_t* code = weight.code.data();
+    uint32_t cursor[kWsellRows] = {}, end[kWsellRows] = {}, next[kWsellRows];
     for (uint32_t k = 0; k < kWsellRows; ++k) {
       next[k] = kDone;
       if (rows[k] == kNoRow) continue;
       cursor[k] = weight.row_start[rows[k]];
-      if (cursor[k] < weight.row_start[rows[k] + 1]) next[k] = weight.col[cursor[k]];
+      end[k] = weight.row_start[rows[k] + 1];
+      if (cursor[k] < end[k]) next[k] = col[cursor[k]];
     }
     for (;;) {
       uint32_t base = kDone;
-      for (uint32_t k = 0; k < kWsellRows; ++k) base = std::min(base, next[k]);
+      for (uint32_t k = 0; k < kWsellRows; ++k) base = next[k] < base ? next[k] : base;
       if (base == kDone) return;
       base = std::min(base, last);
-      const size_t at = slots.size();
-      slots.resize(at + 16, 0);
       base_.push_back(base);
+      uint32_t step[16] = {};
       for (uint32_t k = 0; k < kWsellRows; ++k) {
-        if (next[k] >= base + kWsellWindow) continue;
-        const uint32_t field = (next[k] - base) | uint32_t(number[weight.code[cursor[k]]]) << 5;
-        slots[at + k % 16] |= field << 10 * (k / 16);
-        ++cursor[k];
-        next[k] = cursor[k] < weight.row_start[rows[k] + 1] ? weight.col[cursor[k]] : kDone;
+        const uint32_t offset = next[k] - base;
+        if (offset >= kWsellWindow) continue;
+        step[k % 16] |= (offset | uint32_t(number[code[cursor[k]]]) << 5) << 10 * (k / 16);
+        next[k] = ++cursor[k] < end[k] ? col[cursor[k]] : kDone;
       }
+      slots.insert(slots.end(), step, step + 16);
     }
   }
 };
@@ -219,7 +220,6 @@ class CsrLinear : public LinearKernel {
   static bool narrow(uint32_t cols) { return cols <= 65536; }
 
   const char* name() const override { return name_; }
-  bool exact() const override { return true; }
   size_t bytes() const override { return row_start_.size() * 4 + value_.size() * 4 + col16_.size() * 2 + col32_.size() * 4; }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
@@ -253,23 +253,29 @@ class CsrLinear : public LinearKernel {
 
 }  // namespace
 
-void add_sparse_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found) {
+void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found) {
   if (!weight.sparse) return;
-  if (weight.shared() && served_by_wsell(weight, by_frequency(weight)) >= weight.entries() - weight.entries() / kRestShare) {
+  const Cpu cpu = request.cpu;
+  const char* wsell = cpu == Cpu::scalar ? "wsell48/scalar" : "wsell48/avx512";
+  WsellRun run = cpu == Cpu::scalar ? wsell_run_scalar : nullptr;
 #if defined(TERSENET_AVX512)
-    if (cpu == Cpu::avx512 || cpu == Cpu::avx512vnni) found.push_back(std::make_unique<WsellLinear>(weight, "wsell48/avx512", wsell_run_avx512));
+  if (cpu == Cpu::avx512 || cpu == Cpu::avx512vnni) run = wsell_run_avx512;
 #endif
-    if (cpu == Cpu::scalar) found.push_back(std::make_unique<WsellLinear>(weight, "wsell48/scalar", wsell_run_scalar));
+  if (run && request.wants(wsell) && weight.shared()) {
+    const size_t served = served_by_wsell(weight, by_frequency(weight));
+    if (served >= weight.entries() - weight.entries() / kRestShare) found.push_back(std::make_unique<WsellLinear>(weight, wsell, run));
   }
-  found.push_back(sparse_panel_linear(weight, cpu));
+  add_sparse_panel_kernel(weight, request, found);
   const bool narrow = CsrLinear::narrow(weight.cols);
+  const char* csr = narrow ? "csr16/scalar" : "csr32/scalar";
+  CsrRun csr_run = narrow ? csr_run_scalar<uint16_t> : csr_run_scalar<uint32_t>;
 #if defined(TERSENET_AVX2)
   if (cpu != Cpu::scalar && cpu != Cpu::neon) {
-    found.push_back(std::make_unique<CsrLinear>(weight, narrow ? "csr16/avx2" : "csr32/avx2", narrow ? csr16_run_avx2 : csr32_run_avx2));
-    return;
+    csr = narrow ? "csr16/avx2" : "csr32/avx2";
+    csr_run = narrow ? csr16_run_avx2 : csr32_run_avx2;
   }
 #endif
-  found.push_back(std::make_unique<CsrLinear>(weight, narrow ? "csr16/scalar" : "csr32/scalar", narrow ? csr_run_scalar<uint16_t> : csr_run_scalar<uint32_t>));
+  if (request.wants(csr)) found.push_back(std::make_unique<CsrLinear>(weight, csr, csr_run));
 }
 
 }  // namespace tersenet

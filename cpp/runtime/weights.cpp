@@ -96,9 +96,9 @@ class EntryReader {
     const Buffer symbols = decoder_.decoded(position);
     const uint64_t blocks = values.shape.size[0];
     const uint64_t block = blocks ? values.numel / blocks : 0;
-    std::vector<uint32_t> place;
-    place.reserve(size_t(blocks));
-    decoder_.for_places(node, symbols.as(), blocks, [&](uint64_t where, uint64_t) { place.push_back(uint32_t(where)); });
+    std::vector<uint32_t> place(static_cast<size_t>(blocks));
+    uint32_t* const to = place.data();
+    decoder_.for_places(node, symbols.as(), blocks, [to](uint64_t where, uint64_t i) { to[i] = uint32_t(where); });
     Entries found = read(values);
     if (found.all && block == 1) {
       found.index = std::move(place);
@@ -203,19 +203,23 @@ Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t 
     return matrix;
   }
   matrix.sparse = true;
-  matrix.row_start.assign(size_t(rows) + 1, 0);
-  matrix.col.reserve(count - zeros);
-  size_t kept = 0;
-  for (size_t e = 0; e < count; ++e) {
-    if (matrix.at(e) == 0.0f) continue;
-    const uint32_t at = entries.all ? uint32_t(e) : entries.index[e];
-    ++matrix.row_start[size_t(at / cols) + 1];
-    matrix.col.push_back(at % cols);
-    if (matrix.shared()) matrix.code[kept] = matrix.code[e]; else matrix.value[kept] = matrix.value[e];
-    ++kept;
+  matrix.row_start.reserve(size_t(rows) + 1);
+  matrix.col.resize(count - zeros);
+  size_t kept = 0, e = 0;
+  for (uint32_t r = 0; r < rows; ++r) {
+    const uint32_t begin = r * cols, end = begin + cols;
+    matrix.row_start.push_back(uint32_t(kept));
+    for (; e < count; ++e) {
+      const uint32_t at = entries.all ? uint32_t(e) : entries.index[e];
+      if (at >= end) break;
+      if (matrix.at(e) == 0.0f) continue;
+      matrix.col[kept] = at - begin;
+      if (matrix.shared()) matrix.code[kept] = matrix.code[e]; else matrix.value[kept] = matrix.value[e];
+      ++kept;
+    }
   }
+  matrix.row_start.push_back(uint32_t(kept));
   if (matrix.shared()) matrix.code.resize(kept); else matrix.value.resize(kept);
-  for (uint32_t r = 0; r < rows; ++r) matrix.row_start[r + 1] += matrix.row_start[r];
   drop_unused(matrix);
   return matrix;
 }

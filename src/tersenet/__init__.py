@@ -16,6 +16,7 @@ _PUBLIC = {
     "Network": "tersenet.graph:Network",
     "Recipe": "tersenet.recipes:Recipe",
     "Result": "tersenet.compression:Result",
+    "accelerate": "tersenet.acceleration:accelerate",
     "capture": "tersenet.graph:capture",
     "compress": "tersenet.compression:compress",
     "load": "tersenet.artifact:load",

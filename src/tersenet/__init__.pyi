@@ -1,3 +1,4 @@
+from tersenet.acceleration import accelerate as accelerate
 from tersenet.artifact import load as load
 from tersenet.artifact import save as save
 from tersenet.compression import Result as Result

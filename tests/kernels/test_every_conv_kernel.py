@@ -42,9 +42,9 @@ def truth_of(weight, shape, x: np.ndarray) -> np.ndarray:
     return torch.nn.functional.conv2d(padded, dense, None, stride, 0, dilation, groups).numpy()
 
 
-def close(ours: np.ndarray, truth: np.ndarray, exact: bool) -> None:
+def close(ours: np.ndarray, truth: np.ndarray) -> None:
     scale = max(float(np.abs(truth).max(initial=0)), 1e-3)
-    assert float(np.abs(ours - truth).max(initial=0)) <= (1e-5 if exact else 2e-2) * scale
+    assert float(np.abs(ours - truth).max(initial=0)) <= 1e-5 * scale
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -58,7 +58,7 @@ def test_each_kernel_convolves_as_double_precision_does(sort, shape, column, mak
         for kernel in found:
             y = np.full(truth.shape, np.nan, np.float32)
             kernel.run(x, y, batch)
-            close(y, truth, kernel.exact)
+            close(y, truth)
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -80,7 +80,7 @@ def test_the_epilogue_scales_shifts_adds_and_activates(sort, shape, column, make
             y = np.empty(sums.shape, np.float32)
             low = 0.1 if activation == "leaky" else 0.0
             kernel.run(x, y, 2, scale, shift, residual, activation, low, 6.0)
-            close(y, truth, kernel.exact)
+            close(y, truth)
 
 
 @pytest.mark.parametrize("sort", SORTS)

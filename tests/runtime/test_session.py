@@ -137,7 +137,7 @@ def test_a_damaged_cut_or_missing_file_is_refused(lenet, tmp_path):
         runtime.open(tmp_path / "none.terse")
 
 
-@pytest.mark.parametrize("wrong", [{"precision": "int4"}, {"threads": -1}, {"batch": 0}])
+@pytest.mark.parametrize("wrong", [{"threads": -1}, {"batch": 0}])
 def test_wrong_options_are_refused(wrong, lenet):
     with pytest.raises(TersenetError):
         runtime.open(lenet, **wrong)

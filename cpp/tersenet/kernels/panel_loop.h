@@ -174,7 +174,11 @@ inline void dot_rows(const float* weight, size_t cols, const float* x, float* su
 void panel_split(const float* x, size_t n, float* even, float* odd) {
   size_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) v_split(x + i, even + i / 2, odd + i / 2);
-  for (; i < n; ++i) (i % 2 ? odd : even)[i / 2] = x[i];
+  for (; i + 2 <= n; i += 2) {
+    even[i / 2] = x[i];
+    odd[i / 2] = x[i + 1];
+  }
+  if (i < n) even[i / 2] = x[i];
 }
 
 // A NaN on either side wins.

@@ -31,7 +31,6 @@ struct Choice {
 
 struct ChooseOptions {
   Cpu cpu = Cpu::scalar;
-  bool int8 = false;     // kernels that round activations to 8 bits may be chosen
   size_t batch = 1;
   std::string wanted;    // the name of the kernel to take without timing; empty: time them
 };

@@ -18,12 +18,12 @@
 
 namespace tersenet {
 
+// All arithmetic is float32.
 // y[b][r] = finish(r, sum over c of W[r][c] x[b][c]); x is (batch, cols), y is (batch, rows), both contiguous.
 class LinearKernel {
  public:
   virtual ~LinearKernel() = default;
   virtual const char* name() const = 0;  // such as "wsell48/avx512"
-  virtual bool exact() const = 0;        // float32 throughout; false: activations are rounded to 8 bits or fewer
   virtual size_t bytes() const = 0;      // what the run form keeps in memory
   virtual void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const = 0;
 };
@@ -42,7 +42,6 @@ class ConvKernel {
  public:
   virtual ~ConvKernel() = default;
   virtual const char* name() const = 0;
-  virtual bool exact() const = 0;
   virtual size_t bytes() const = 0;
   virtual void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const = 0;
 };
@@ -51,13 +50,17 @@ using LinearKernels = std::vector<std::unique_ptr<LinearKernel>>;
 using ConvKernels = std::vector<std::unique_ptr<ConvKernel>>;
 
 // Each family of kernels appends what fits this matrix to `found`, for the column `cpu`; none is a legal answer.
-// Families: cpp/runtime/*_kernels.cpp. `dense` fits everything, so that there is always one.
-void add_dense_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found);
-void add_dense_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found);
-void add_sparse_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found);
-void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found);
-void add_coded_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found);  // dense 4- and 8-bit codebooks, binary
-void add_int8_kernels(const Matrix& weight, Cpu cpu, LinearKernels& found);   // activations of 8 bits; not exact
-void add_int8_kernels(const Matrix& weight, const ConvShape& shape, Cpu cpu, ConvKernels& found);
+// `wanted` names the one kernel to make; where it is empty all are. `dense` fits everything, so that there is always one.
+struct KernelRequest {
+  Cpu cpu = Cpu::scalar;
+  std::string wanted;
+
+  bool wants(const std::string& name) const { return wanted.empty() || wanted == name; }
+};
+
+void add_dense_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
+void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
+void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
+void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 
 }  // namespace tersenet

@@ -24,6 +24,8 @@ struct Step {
   StepKind kind = StepKind::rule;
   const Node* node = nullptr;              // the first of its nodes
   const Node* pad = nullptr;               // zeros around its image, or null
+  const Node* scale = nullptr;             // a multiplication by one stored number a row, or null
+  const Node* shift = nullptr;             // an addition of one stored number a row, or null
   const Node* norm = nullptr;              // batch_norm, or null
   const Node* add = nullptr;               // with a tensor of the same shape, or null
   const Node* activation = nullptr;        // or null

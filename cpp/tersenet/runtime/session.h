@@ -25,7 +25,6 @@ namespace tersenet {
 struct SessionOptions {
   int threads = 1;
   uint64_t max_bytes = 0;   // 0: default_limit of the file for its weights, 16 GiB for values
-  bool int8 = false;
   size_t batch = 1;         // the batch that kernels are chosen for
   std::vector<std::pair<std::string, std::string>> kernels;  // weight -> kernel to take without timing
 };

@@ -11,7 +11,6 @@ from tersenet.cli import options
 from tersenet.cli.session import Session
 
 RuntimeThreads = Annotated[int, typer.Option("--threads", min=0, help="how many may work on it; 0: all cores")]
-Precision = Annotated[str, typer.Option("--precision", help="float32, or int8: what enters a layer may be rounded")]
 
 
 def run(
@@ -20,7 +19,6 @@ def run(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT.npy...", help="an array for each input, batch first")],
     output: Annotated[Path, typer.Option("--output", "-o", help="where the output goes, .npy; several: .npz")],
     threads: RuntimeThreads = 0,
-    precision: Precision = "float32",
     max_bytes: options.MaxBytes = None,
 ) -> None:
     """Run a compressed network on numpy arrays from its compressed form; needs no torch."""
@@ -38,7 +36,7 @@ def run(
         raise UsageError(f"--output {output}: outputs are written as .npy or .npz; end the name so")
     check_file(output)
     arrays = [_read(path) for path in inputs]
-    network = runtime.open(file, threads=threads, precision=precision, max_bytes=max_bytes, batch=_batch(arrays))
+    network = runtime.open(file, threads=threads, max_bytes=max_bytes, batch=_batch(arrays))
     start = time.perf_counter()
     found = network(*arrays)
     took_ms = (time.perf_counter() - start) * 1e3

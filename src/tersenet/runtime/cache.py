@@ -33,9 +33,9 @@ def folder() -> Path | None:
         return None
 
 
-def key(data: bytes, *, threads: int, batch: int, precision: str) -> str:
-    """What a choice depends on: the file, the CPU and the column of kernels, threads, batch, precision."""
-    about = json.dumps([_core.cpu(), _cpu_model(), threads, batch, precision, _core_size()])
+def key(data: bytes, *, threads: int, batch: int) -> str:
+    """What a choice depends on: the file, the CPU and the column of kernels, threads, batch."""
+    about = json.dumps([_core.cpu(), _cpu_model(), threads, batch, _core_size()])
     return hashlib.sha256(data[:HEADER_BYTES] + about.encode()).hexdigest()[:32]
 
 

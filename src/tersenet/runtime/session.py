@@ -13,7 +13,6 @@ from tersenet.container import io_safe
 from tersenet.errors import TersenetError
 from tersenet.runtime import cache
 
-PRECISIONS = ("float32", "int8")
 OUT_OF_MEMORY = "this machine has no memory left for the network at this batch"
 
 
@@ -97,7 +96,9 @@ class Session:
             raise TersenetError(f"a plan for a batch of {batch} in {rounds} rounds; both must be at least 1")
         rows = self._asked(self._core.plan, batch, rounds)
         return tuple(
-            PlanRow(operation, weight, kernel, size_bytes, expected_us, measured_us, tuple(Tried(*one) for one in tried))
+            PlanRow(
+                operation, weight, kernel, size_bytes, expected_us, measured_us, tuple(Tried(*one) for one in tried)
+            )
             for operation, weight, kernel, size_bytes, expected_us, measured_us, tried in rows
         )
 
@@ -120,7 +121,6 @@ def open(
     *,
     threads: int = 0,
     max_bytes: int | None = None,
-    precision: str = "float32",
     batch: int = 1,
     measure: bool = False,
 ) -> Session:
@@ -129,23 +129,38 @@ def open(
     threads     how many may work on one call, the caller among them; 0: as many as this process may use
     max_bytes   the most that weights may decode to, and that values may take; None: 1000 times the file's length
                 (64 MiB to 16 GiB) and 16 GiB
-    precision   "float32": results are those of float32 arithmetic; "int8": layers may round what enters them to 8 bits
     batch       the batch that kernels are chosen for; any batch runs
     measure     time the kernels again although this machine's cache (tersenet.runtime.cache) knows the fastest
 
     Raises TersenetError for a damaged file and for operations that the runtime lacks, which are named.
     """
-    name = os.fspath(path)
-    if precision not in PRECISIONS:
-        raise TersenetError(f"precision '{precision}'; expected {' or '.join(PRECISIONS)}")
+    return open_bytes(
+        io_safe.read_file(path),
+        name=os.fspath(path),
+        threads=threads,
+        max_bytes=max_bytes,
+        batch=batch,
+        measure=measure,
+    )
+
+
+def open_bytes(
+    data: bytes,
+    *,
+    name: str = "file",
+    threads: int = 0,
+    max_bytes: int | None = None,
+    batch: int = 1,
+    measure: bool = False,
+) -> Session:
+    """The same for a file's bytes; `name` is for errors."""
     if threads < 0 or batch < 1:
         raise TersenetError(f"{threads} threads and a batch of {batch}; expected at least 0 and 1")
-    data = io_safe.read_file(path)
     threads = threads or _usable_cores()
-    key = cache.key(data, threads=threads, batch=batch, precision=precision)
+    key = cache.key(data, threads=threads, batch=batch)
     known = {} if measure else cache.load(key)
     try:
-        core = _open(data, threads, max_bytes, precision, batch, known)
+        core = _open(data, threads, max_bytes, batch, known)
     except TersenetError as error:
         raise TersenetError(f"{name}: {error}") from None
     session = Session(core, name)
@@ -161,17 +176,13 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _open(
-    data: bytes, threads: int, max_bytes: int | None, precision: str, batch: int, kernels: dict[str, str]
-) -> _core.Session:
+def _open(data: bytes, threads: int, max_bytes: int | None, batch: int, kernels: dict[str, str]) -> _core.Session:
     limit = 0 if max_bytes is None else min(max(max_bytes, 1), 2**63)
     try:
-        return _core.open_session(
-            np.frombuffer(data, np.uint8), threads, limit, precision == "int8", batch, list(kernels.items())
-        )
+        return _core.open_session(np.frombuffer(data, np.uint8), threads, limit, batch, list(kernels.items()))
     except ValueError as error:
         if kernels:  # the cache may name a kernel that this build does not have
-            return _open(data, threads, max_bytes, precision, batch, {})
+            return _open(data, threads, max_bytes, batch, {})
         raise TersenetError(str(error)) from None
     except MemoryError:
         raise TersenetError(OUT_OF_MEMORY) from None

@@ -1,8 +1,0 @@
-#include "tersenet/runtime/layer.h"
-
-namespace tersenet {
-
-void add_int8_kernels(const Matrix&, Cpu, LinearKernels&) {}
-void add_int8_kernels(const Matrix&, const ConvShape&, Cpu, ConvKernels&) {}
-
-}  // namespace tersenet

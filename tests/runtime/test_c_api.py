@@ -1,0 +1,68 @@
+"""The C API without Python: built by CMake alone, with sanitizers; its answers are ours, and no mutant leaves its bounds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tersenet.runtime as runtime
+
+ROOT = Path(__file__).parents[2]
+FILES = ROOT / "papers/han2016_deep_compression/files"
+ITERATIONS = int(os.environ.get("TERSENET_FUZZ", 600))
+SANITIZERS = "-O1 -g0 -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory) -> Path:
+    if shutil.which("cmake") is None or shutil.which("c++") is None:
+        pytest.skip("cmake or a C++ compiler is not installed")
+    folder = tmp_path_factory.mktemp("build")
+    subprocess.run(
+        ["cmake", "-S", ROOT / "cpp", "-B", folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SANITIZERS}"],
+        check=True,
+        capture_output=True,
+    )
+    done = subprocess.run(["cmake", "--build", folder, "-j2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["lenet5_paper-0", "lenet_300_100_published-0"])
+def test_the_example_answers_as_python_does(name, build, tmp_path):
+    x = np.random.default_rng(0).random((5, 1, 28, 28), np.float32)
+    x.tofile(tmp_path / "x.bin")
+    path = FILES / f"{name}.terse"
+    subprocess.run([build / "run_model", path, tmp_path / "x.bin", tmp_path / "y.bin"], check=True, capture_output=True)
+    y = np.fromfile(tmp_path / "y.bin", np.float32).reshape(5, 10)
+    expected = runtime.open(path, threads=1)(x)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.timeout(900)
+def test_what_the_example_cannot_open_is_one_sentence(build, tmp_path):
+    data = (FILES / "lenet5_paper-0.terse").read_bytes()
+    (tmp_path / "cut.terse").write_bytes(data[:-1])
+    (tmp_path / "x.bin").write_bytes(bytes(4 * 784))
+    for path, why in ((tmp_path / "cut.terse", "is cut"), (tmp_path / "none.terse", "cannot be opened")):
+        done = subprocess.run([build / "run_model", path, tmp_path / "x.bin"], capture_output=True, text=True)
+        assert done.returncode == 1 and why in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.timeout(1800)
+def test_no_mutant_makes_the_runtime_leave_its_bounds(build, tmp_path):
+    program = tmp_path / "fuzz"
+    source = Path(__file__).with_name("fuzz_session.cpp")
+    flags = ["-std=c++17", *SANITIZERS.split(), "-I", ROOT / "cpp"]
+    subprocess.run(["c++", *flags, source, build / "libtersenet.a", "-pthread", "-o", program], check=True)
+    files = [FILES / f"{name}.terse" for name in ("lenet5_published-0", "lenet_300_100_published-0")]
+    done = subprocess.run([program, str(ITERATIONS), "1", *files], capture_output=True, text=True, timeout=1700)
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    ran = int(done.stdout)
+    assert 0 < ran < ITERATIONS, "mutants that are all refused or all run test nothing"
