@@ -16,6 +16,7 @@ namespace tersenet {
 namespace {
 
 constexpr uint64_t kDefaultValueBytes = uint64_t(16) << 30;
+constexpr uint64_t kDefaultOpenBytes = uint64_t(1) << 30;  // of one value, for each example that kernels are chosen with
 constexpr uint64_t kPlanningBatch = 2;  // so that a size of 1 that is to be broadcast shows
 using Clock = std::chrono::steady_clock;
 
@@ -83,6 +84,10 @@ struct Session::Inside {
     constants.resize(graph.parameters.size());
     states.resize(plan.steps.size());
     const std::vector<Spec> specs = infer_values(graph, parameters, options.batch);
+    const uint64_t most = options.max_bytes ? options.max_bytes : kDefaultOpenBytes * std::min<uint64_t>(options.batch, 1 << 20);
+    for (const Spec& spec : specs) {
+      if (checked_numel(spec.shape) > most / item_bytes(spec.dtype)) refuse("a value of " + str(checked_numel(spec.shape)) + " elements, above the limit of " + str(most) + " bytes; pass a larger max_bytes if the file is trusted");
+    }
     for (size_t i = 0; i < plan.steps.size(); ++i) {
       try {
         prepare(plan.steps[i], states[i], file, specs);
@@ -353,6 +358,9 @@ struct Session::Inside {
     if (step.kind == StepKind::conv) {
       const ConvShape now = shape_of_conv(step, spec_of(step.inputs[0].ref, specs));
       if (std::memcmp(&now, &state.shape, sizeof now) != 0) refuse("a convolution's image would change its size with the batch");
+      const uint64_t padded = (uint64_t(now.in_h) + now.pad_top + now.pad_bottom + now.stride_h) * (uint64_t(now.in_w) + now.pad_left + now.pad_right + now.stride_w);
+      const uint64_t images = specs[step.output].shape.size[0] * now.in_channels;  // below 2^31 each with one image
+      if (images && padded > value_limit / sizeof(float) / images) refuse("the images of a batch need more than the " + str(value_limit) + " bytes that values may take, with their padding; pass a larger max_bytes or a smaller batch");
     }
     if (step.add && !(spec_of(step.residual, specs).shape == specs[step.output].shape)) refuse("an addition would broadcast at this batch only");
   }

@@ -5,7 +5,8 @@
 // READ FIRST
 //   1. Chunks are claimed from an atomic counter. The caller claims too, so it can finish alone, and waits only
 //      for chunks that another thread has already claimed: a busy second core costs at most one chunk.
-//   2. One run at a time: a pool belongs to one session. Bodies must not throw.
+//   2. One run at a time: a pool belongs to one session. What a body throws, on whichever thread, leaves `run` once
+//      all chunks are done.
 //   3. `scratch(worker, bytes)` is the worker's own memory, `shared(bytes)` that of all: 64-byte aligned, valid until
 //      the next call, never zeroed.
 #pragma once
@@ -14,10 +15,12 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tersenet/runtime/aligned.h"
@@ -72,6 +75,7 @@ class Pool {
     std::unique_lock<std::mutex> lock(mutex_);
     body_ = nullptr;  // whoever wakes from here on finds nothing to do
     idle_.wait(lock, [this] { return busy_ == 0; });
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
   // At least `bytes` of the worker's own, kept between calls.
@@ -106,10 +110,18 @@ class Pool {
   uint64_t round_ = 0;
   std::atomic<uint64_t> open_{0};
   int busy_ = 0, sleeping_ = 0;
+  std::exception_ptr failure_;
   bool stop_ = false;
 
   void work(const std::function<void(size_t, int)>& body, int worker) {
-    for (size_t chunk; (chunk = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_;) body(chunk, worker);
+    for (size_t chunk; (chunk = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_;) {
+      try {
+        body(chunk, worker);
+      } catch (...) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (!failure_) failure_ = std::current_exception();
+      }
+    }
   }
 
   // Networks are chains of short runs: a worker looks for the next one for a while before it sleeps.
