@@ -84,7 +84,7 @@ struct Session::Inside {
     constants.resize(graph.parameters.size());
     states.resize(plan.steps.size());
     const std::vector<Spec> specs = infer_values(graph, parameters, options.batch);
-    const uint64_t most = options.max_bytes ? options.max_bytes : kDefaultOpenBytes * std::min<uint64_t>(options.batch, 1 << 20);
+    const uint64_t most = open_limit();
     for (const Spec& spec : specs) {
       if (checked_numel(spec.shape) > most / item_bytes(spec.dtype)) refuse("a value of " + str(checked_numel(spec.shape)) + " elements, above the limit of " + str(most) + " bytes; pass a larger max_bytes if the file is trusted");
     }
@@ -96,6 +96,9 @@ struct Session::Inside {
       }
     }
   }
+
+  // What one value may take while kernels are chosen.
+  uint64_t open_limit() const { return options.max_bytes ? options.max_bytes : kDefaultOpenBytes * std::min<uint64_t>(options.batch, 1 << 20); }
 
   // ---- opening
 
@@ -204,6 +207,7 @@ struct Session::Inside {
       state.linear = linear_kernel(file, weight.number, vectors(step, x), state);
     } else {
       state.shape = shape_of_conv(step, x);
+      check_images(state.shape, x.shape.size[0], open_limit());
       const ChooseOptions chosen = choose_options(weight.number, size_t(x.shape.size[0]));
       Choice<ConvKernel> choice = choose_conv(matrix(file, weight.number), state.shape, chosen, *pool);
       state.conv = keep(std::move(choice), state, chosen.wanted);
@@ -354,13 +358,19 @@ struct Session::Inside {
     batch = wanted;
   }
 
+  // Convolutions copy their images with padding; conv_shape has seen to it that one image is below 2^31.
+  static void check_images(const ConvShape& shape, uint64_t images, uint64_t limit) {
+    const uint64_t padded = (uint64_t(shape.in_h) + shape.pad_top + shape.pad_bottom + shape.stride_h) * (uint64_t(shape.in_w) + shape.pad_left + shape.pad_right + shape.stride_w);
+    if (padded * shape.in_channels > limit / sizeof(float) / std::max<uint64_t>(images, 1)) {
+      refuse("padded images need more than the limit of " + str(limit) + " bytes; pass a larger max_bytes or a smaller batch");
+    }
+  }
+
   void check_step(const Step& step, const StepState& state, const std::vector<Spec>& specs) const {
     if (step.kind == StepKind::conv) {
       const ConvShape now = shape_of_conv(step, spec_of(step.inputs[0].ref, specs));
       if (std::memcmp(&now, &state.shape, sizeof now) != 0) refuse("a convolution's image would change its size with the batch");
-      const uint64_t padded = (uint64_t(now.in_h) + now.pad_top + now.pad_bottom + now.stride_h) * (uint64_t(now.in_w) + now.pad_left + now.pad_right + now.stride_w);
-      const uint64_t images = specs[step.output].shape.size[0] * now.in_channels;  // below 2^31 each with one image
-      if (images && padded > value_limit / sizeof(float) / images) refuse("the images of a batch need more than the " + str(value_limit) + " bytes that values may take, with their padding; pass a larger max_bytes or a smaller batch");
+      check_images(now, specs[step.output].shape.size[0], value_limit);
     }
     if (step.add && !(spec_of(step.residual, specs).shape == specs[step.output].shape)) refuse("an addition would broadcast at this batch only");
   }

@@ -107,7 +107,10 @@ ConvShape conv_shape(const Node& node, const Spec& input, const Spec& weight) {
   shape.kernel_w = uint32_t(w.size[axes + 1]);
   shape.out_h = out_size(shape.in_h, pad[0], pad[0], shape.kernel_h, shape.dilation_h, shape.stride_h);
   shape.out_w = out_size(shape.in_w, pad[1], pad[1], shape.kernel_w, shape.dilation_w, shape.stride_w);
-  const uint64_t products[][3] = {{shape.in_channels, shape.in_h, shape.in_w}, {shape.out_channels, shape.out_h, shape.out_w}, {shape.in_channels, uint64_t(shape.in_h) + 2 * uint64_t(pad[0]), uint64_t(shape.in_w) + 2 * uint64_t(pad[1])}};
+  // One output needs no stride; where there are more, the stride is less than the padded image.
+  if (shape.out_h == 1) shape.stride_h = 1;
+  if (shape.out_w == 1) shape.stride_w = 1;
+  const uint64_t products[][3] = {{shape.in_channels, shape.in_h, shape.in_w}, {shape.out_channels, shape.out_h, shape.out_w}, {shape.in_channels, uint64_t(shape.in_h) + 2 * uint64_t(pad[0]) + shape.stride_h, uint64_t(shape.in_w) + 2 * uint64_t(pad[1]) + shape.stride_w}};
   for (const auto& sizes : products) {
     Dims dims;
     for (uint64_t size : sizes) dims.push(size);

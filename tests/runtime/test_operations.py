@@ -193,6 +193,8 @@ CASES: list[tuple[str, dict, dict, dict]] = [
         {"weight": f(4, 2, 2, 3)},
         {"stride": [2, 3], "dilation": [3, 1], "groups": 4},
     ),
+    ("conv2d", {"input": f(2, 3, 5, 6)}, {"weight": f(4, 3, 3, 3)}, {"stride": [2**30, 2**30]}),
+    ("conv2d", {"input": f(2, 3, 5, 6)}, {"weight": f(4, 3, 3, 3)}, {"stride": [2, 4], "padding": [3, 5]}),
     (
         "conv_transpose2d",
         {"input": f(2, 4, 5, 6)},
