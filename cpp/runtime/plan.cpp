@@ -1,6 +1,7 @@
 #include "tersenet/runtime/plan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "tersenet/runtime/operation.h"
@@ -122,13 +123,13 @@ class Planner {
   void take_pad(Step& step) {
     const Node::Slot input = step.inputs[0];
     if (step.kind != StepKind::conv || input.ref.parameter) return;
-    for (const Node& node : graph_.nodes) {
-      if (&node == step.node) return;
-      if (node.first_output != input.ref.number || !leads_to_conv(node)) continue;
-      step.pad = &node;
-      step.inputs[0] = node.tensors()[0];
-      return;
-    }
+    // Nodes come in the order of their outputs.
+    const auto before = std::upper_bound(graph_.nodes.begin(), graph_.nodes.end(), input.ref.number, [](uint32_t value, const Node& node) { return value < node.first_output; });
+    if (before == graph_.nodes.begin()) return;
+    const Node& node = *std::prev(before);
+    if (node.first_output != input.ref.number || !leads_to_conv(node)) return;
+    step.pad = &node;
+    step.inputs[0] = node.tensors()[0];
   }
 
   bool covers_image(const Node& node) const {
