@@ -66,3 +66,26 @@ def test_no_mutant_makes_the_runtime_leave_its_bounds(build, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     ran = int(done.stdout)
     assert 0 < ran < ITERATIONS, "mutants that are all refused or all run test nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["lenet5_paper-0", "lenet_300_100_published-0"])
+def test_the_example_runs_on_64_bit_arm(name, tmp_path):
+    """Cross-compiled, under qemu's user emulation: Debian's g++-aarch64-linux-gnu and qemu-user."""
+    if shutil.which("aarch64-linux-gnu-g++") is None or shutil.which("qemu-aarch64") is None:
+        pytest.skip("g++-aarch64-linux-gnu or qemu-user is not installed")
+    target = ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"]
+    compiler = ["-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1"]
+    subprocess.run(
+        ["cmake", "-S", ROOT / "cpp", "-B", tmp_path / "b", *target, *compiler], check=True, capture_output=True
+    )
+    subprocess.run(["cmake", "--build", tmp_path / "b", "-j2"], check=True, capture_output=True)
+    x = np.random.default_rng(0).random((5, 1, 28, 28), np.float32)
+    x.tofile(tmp_path / "x.bin")
+    path = FILES / f"{name}.terse"
+    emulated = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", tmp_path / "b/run_model"]
+    subprocess.run([*emulated, path, tmp_path / "x.bin", tmp_path / "y.bin"], check=True, capture_output=True)
+    expected = runtime.open(path, threads=1)(x)
+    y = np.fromfile(tmp_path / "y.bin", np.float32).reshape(5, 10)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
