@@ -3,12 +3,10 @@
 #include <nanobind/ndarray.h>
 
 #include "tersenet/bits.h"
-#include "tersenet/cpu.h"
-#include "tersenet/huffman.h"
 #include "tersenet/coder_columns.h"
+#include "tersenet/huffman.h"
 #include "tersenet/range.h"
 #include "tersenet/rans.h"
-
 
 namespace nb = nanobind;
 

@@ -1,8 +1,8 @@
 // choose.h - the fastest kernel for one layer, found by running every one that fits it on this machine.
 //
 // READ FIRST
-//   1. Candidates are made one after the other and only the best so far is kept: beside the weight itself, two run
-//      forms are in memory at most.
+//   1. A family's candidates are made together, timed, and dropped but for the best so far: beside the weight itself,
+//      the run forms of one family and the best one are in memory.
 //   2. The dense one takes part where it needs at most kDenseFree bytes or twice those of another: a network opened
 //      from its compressed form does not become dense to be timed.
 #pragma once

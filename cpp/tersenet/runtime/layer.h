@@ -1,6 +1,6 @@
 // layer.h - what a kernel for a linear layer or a convolution offers to the plan.
 //
-// A factory of kernels (linear_kernels, conv_kernels) looks at a Matrix and makes every run form that fits it; the
+// A family of kernels (add_sparse_kernels, add_dense_kernels) looks at a Matrix and makes every run form that fits it; the
 // plan times them on this machine and keeps the fastest. A run form holds its own packed copy of the weight: the
 // Matrix is gone by the time it runs.
 #pragma once
@@ -49,7 +49,7 @@ class ConvKernel {
 using LinearKernels = std::vector<std::unique_ptr<LinearKernel>>;
 using ConvKernels = std::vector<std::unique_ptr<ConvKernel>>;
 
-// Each family of kernels appends what fits this matrix to `found`, for the column `cpu`; none is a legal answer.
+// Each family of kernels appends what fits this matrix to `found`, for the request's column; none is a legal answer.
 // `wanted` names the one kernel to make; where it is empty all are. `dense` fits everything, so that there is always one.
 struct KernelRequest {
   Cpu cpu = Cpu::scalar;
