@@ -169,7 +169,7 @@ def main() -> None:
     torch.set_grad_enabled(False)
     machine = {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "column": _core.cpu(),
+        "column": _core.cpu_target(),
         "torch": torch.__version__,
         "load_average": os.getloadavg(),
         "batch": arguments.batch,

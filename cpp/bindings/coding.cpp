@@ -130,7 +130,7 @@ nb::object decode_with(const Bytes& data, uint64_t n, uint32_t alphabet, nb::obj
 void bind_coding(nb::module_& m) {
   using namespace tersenet;
   using namespace nb::literals;
-  m.def("cpu_target", [] { return cpu_name(cpu_chosen()); }, "The column of kernels in use: scalar, avx2 or avx512.");
+  m.def("cpu_target", [] { return cpu_name(cpu_chosen()); }, "The column of kernels in use: TERSENET_CPU, or the best this CPU has.");
   m.def("raw_encode", &raw_encode, "values"_a, "width"_a, "Values packed in `width` bits each, lowest first.");
   m.def("raw_decode", &raw_decode, "data"_a, "n"_a, "width"_a, "itemsize"_a, "out"_a = nb::none(),
         "The inverse; into `out`, or into a new array.");

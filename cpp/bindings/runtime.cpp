@@ -148,5 +148,4 @@ void bind_runtime(nb::module_& m) {
     }
     return rows;
   });
-  m.def("cpu", [] { return cpu_name(cpu_chosen()); }, "The column of kernels that runs: TERSENET_CPU, or the best this CPU has.");
 }

@@ -54,7 +54,7 @@ def column(request, monkeypatch) -> str:
     """Each column of kernels that this machine and build have."""
     monkeypatch.setenv("TERSENET_CPU", request.param)
     try:
-        _core.cpu()
+        _core.cpu_target()
     except ValueError as error:
         pytest.skip(str(error))
     return request.param

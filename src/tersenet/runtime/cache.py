@@ -35,7 +35,7 @@ def folder() -> Path | None:
 
 def key(data: bytes, *, threads: int, batch: int) -> str:
     """What a choice depends on: the file, the CPU and the column of kernels, threads, batch."""
-    about = json.dumps([_core.cpu(), _cpu_model(), threads, batch, _core_size()])
+    about = json.dumps([_core.cpu_target(), _cpu_model(), threads, batch, _core_size()])
     return hashlib.sha256(data[:HEADER_BYTES] + about.encode()).hexdigest()[:32]
 
 
