@@ -203,7 +203,7 @@ def test_a_signal_waits_for_the_step_and_saves(run, state_bytes, tmp_path):
     whole, _ = run(HARD)
     steps = iter(range(100))
 
-    def interrupt(model):
+    def interrupt(model, done):
         if next(steps) == 3:
             signal.raise_signal(signal.SIGINT)
 
@@ -356,7 +356,10 @@ def test_hooks_add_to_the_loss_replace_it_and_put_weights_back(pictures):
         fit(model, pictures(20), None, TrainConfig(epochs=20, lr=0.1), seed=0, **hooks)
         return model[1].weight.detach()
 
-    def cut(model):
+    shares = []
+
+    def cut(model, done):
+        shares.append(done)
         with torch.no_grad():
             model[1].weight[:, :18] = 0
 
@@ -364,3 +367,4 @@ def test_hooks_add_to_the_loss_replace_it_and_put_weights_back(pictures):
     assert trained(loss_extra=lambda model: model[1].weight.square().sum()).norm() < 0.5 * plain.norm()
     assert trained(criterion=lambda outputs, y, x: outputs.square().mean()).norm() < plain.norm()
     assert (trained(after_step=cut)[:, :18] == 0).all() and (plain[:, :18] != 0).all()
+    assert shares == sorted(shares) and 0 < shares[0] < shares[-1] == 1

@@ -2,13 +2,14 @@
 
 from tersenet.recipes.recipe import Recipe, load_recipe, parse, schema, shipped
 from tersenet.recipes.run import GoalNotMet, RunRecord, Task, run
-from tersenet.recipes.steps import Prune, Step, Store, Train
+from tersenet.recipes.steps import Prune, Situation, Step, Store, Train
 
 __all__ = [
     "GoalNotMet",
     "Prune",
     "Recipe",
     "RunRecord",
+    "Situation",
     "Step",
     "Store",
     "Task",

@@ -31,7 +31,7 @@ from tersenet.measure.inference import compare_networks
 from tersenet.measure.operations import count_operations
 from tersenet.methods.distill import taught_by
 from tersenet.recipes.recipe import Recipe
-from tersenet.recipes.steps import Step
+from tersenet.recipes.steps import Situation, Step
 from tersenet.training import Criterion, TrainConfig
 from tersenet.training.evaluate import Score, evaluate
 from tersenet.training.loop import fit
@@ -164,9 +164,10 @@ class _Runner:
         started = time.time()
         label = step.label(stage) + (f" (attempt {attempt + 1})" if attempt else "")
         self.on_event({"kind": "stage", "label": label, "number": number, "steps": len(self.task.recipe.steps)})
-        network, notes = step.rewrite(self._network())
-        notes += step.apply(network, stage, self.task.seed, self.task.train)
+        at = self._situation(stage, label)
+        network, notes = step.change(self._network(), at)
         history = self._train(network, step, stage, key, label)
+        network, more = step.settle(network, at)
         provisional = artifact.to_bytes(network, "raw")
         entry = {
             "key": key,
@@ -177,7 +178,7 @@ class _Runner:
             "coded_bytes": len(artifact.to_bytes(network, self.task.recipe.coder)),
             "validate": self._score(network, self.task.validate, f"{label}: validate"),
             "history": history,
-            "notes": notes,
+            "notes": notes + more,
             "seconds": round(time.time() - started, 3),
         }
         entry["drop_points"] = self._drop_points(entry["validate"])
@@ -197,6 +198,16 @@ class _Runner:
         contents = decode(read_file(self.current), name=str(self.current), max_bytes=self._limit())
         return artifact.from_contents(contents).to(self.task.device)
 
+    def _situation(self, stage: int, label: str) -> Situation:
+        def quality(network: Network) -> float:
+            score = self._score(network, self.task.validate, f"{label}: validate")
+            if score is None:
+                raise TersenetError(f"step {label} chooses by validation data, and none was given; pass validate")
+            return _quality(score)
+
+        task = self.task
+        return Situation(stage=stage, seed=task.seed, train=task.train, validate=task.validate, quality=quality)
+
     def _train(self, network: Network, step: Step, stage: int, key: str, label: str) -> list[dict[str, Any]]:
         config = step.train_config(stage)
         if config is None or config.epochs == 0:
@@ -210,6 +221,7 @@ class _Runner:
             checkpoint=self.task.run_dir / f"train-{key}.ckpt",
             device=self.task.device,
             criterion=self._criterion(step, config),
+            after_step=step.after_step(stage),
             on_event=lambda event: self.on_event({"kind": "train", "label": label, **event}),
         )
         return [asdict(epoch) for epoch in history.epochs]

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from tersenet.training.evaluate import Score as Score
     from tersenet.training.history import EpochRecord as EpochRecord
     from tersenet.training.history import History as History
+    from tersenet.training.loop import AfterStep as AfterStep
     from tersenet.training.loop import Criterion as Criterion
     from tersenet.training.loop import fit as fit
     from tersenet.training.losses import batch_loss as batch_loss
 
 # Fetched when first asked for (PEP 562): a recipe needs TrainConfig, which does not import torch.
 _LAZY = {
+    "AfterStep": "loop",
     "Batches": "batches",
     "Criterion": "loop",
     "Data": "batches",

@@ -45,6 +45,7 @@ QUIET_SECONDS = 1.0
 
 Event = dict[str, Any]
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
+AfterStep = Callable[[nn.Module, float], None]
 
 
 def fit(
@@ -61,7 +62,7 @@ def fit(
     checkpoint_seconds: float = 30.0,
     loss_extra: Callable[[nn.Module], Tensor] | None = None,
     criterion: Criterion | None = None,
-    after_step: Callable[[nn.Module], None] | None = None,
+    after_step: AfterStep | None = None,
     stop: Callable[[History], bool] | None = None,
 ) -> History:
     """Train `model` in place, and say how each epoch went.
@@ -73,7 +74,8 @@ def fit(
                  accuracy, lr, seconds_left. May raise KeyboardInterrupt
     loss_extra   a penalty to add, from the model
     criterion    the loss from (outputs, targets, inputs) in place of config.loss: for a teacher
-    after_step   called when the weights have moved: to put back what must stay zero
+    after_step   called with the model and the share of the training that is done, 0 to 1, when the weights have moved:
+                 to put back what must stay zero, or to change a mask
     stop         asked after each epoch; True ends the run there
     """
     if config.epochs == 0:
@@ -103,7 +105,7 @@ class _Run:
     checkpoint_seconds: float
     loss_extra: Callable[[nn.Module], Tensor] | None
     criterion: Criterion | None
-    after_step: Callable[[nn.Module], None] | None
+    after_step: AfterStep | None
     stop: Callable[[History], bool] | None
 
     def __init__(
@@ -196,7 +198,7 @@ class _Run:
                 nn.utils.clip_grad_norm_(self.parameters, config.clip_grad_norm, foreach=True)
             optimiser.step()
             if self.after_step is not None:
-                self.after_step(self.model)
+                self.after_step(self.model, min((self.epoch + (step + 1) * length) / config.epochs, 1.0))
             correct = count_correct(outputs.detach(), y)
             self.meter.add(step, loss, correct, len(x), y.numel())
             self.step = step + 1

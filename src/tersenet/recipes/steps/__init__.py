@@ -1,0 +1,21 @@
+"""The steps a recipe is made of, one file each."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tersenet.recipes.steps.base import Situation, Step
+from tersenet.recipes.steps.batchnorm import CorrectBatchNorm, FoldBatchNorm
+from tersenet.recipes.steps.prune import Prune
+from tersenet.recipes.steps.quantize import Quantize
+from tersenet.recipes.steps.remove_dead import RemoveDead
+from tersenet.recipes.steps.round import Round
+from tersenet.recipes.steps.store import Store
+from tersenet.recipes.steps.train import Train
+
+AnyStep = Annotated[
+    Train | Prune | RemoveDead | Store | Quantize | CorrectBatchNorm | FoldBatchNorm | Round,
+    Field(discriminator="id"),
+]
+
+__all__ = ["AnyStep", "Prune", "Situation", "Step", "Store", "Train"]

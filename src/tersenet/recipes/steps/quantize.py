@@ -1,0 +1,50 @@
+"""Rounding without training, as a step."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import Field
+
+from tersenet.calibration import sample_batches
+from tersenet.calibration.batches import checked_inputs
+from tersenet.graph import Network, fold_batchnorm
+from tersenet.methods.oneshot import Outputs, Rounding, round_network
+from tersenet.recipes.steps.base import Changed, Situation, Step
+
+
+class Quantize(Step):
+    """Round every weight once to an even grid, with error feedback and the price of its bits; nothing is trained.
+
+    BatchNorm is folded first: its scale and shift take up what rounding does to each channel.
+    """
+
+    id: Literal["quantize"] = "quantize"
+    quality: Annotated[float, Ge(0), Le(100)] = Field(50, description="20 more halve the steps: a bit a weight more")
+    examples: Annotated[int, Ge(0)] = Field(512, description="training inputs to calibrate on; 0 takes weights alone")
+    batch_size: Annotated[int, Ge(2)] = 128
+    rate_weight: Annotated[float, Ge(0)] = Field(0.03, description="price of a bit, in squared steps")
+    damping: Annotated[float, Gt(0)] = Field(0.03, description="added to second moments, of their mean diagonal")
+    vector_bits: Annotated[int, Ge(2), Le(16)] = Field(8, description="of scales, shifts and biases")
+    outputs: Outputs = Field("classes", description="what the network answers: scores of classes, or values")
+
+    @property
+    def needs_data(self) -> bool:
+        return self.examples > 0 or super().needs_data
+
+    def change(self, network: Network, at: Situation) -> Changed:
+        network = fold_batchnorm(network)
+        rounding = Rounding(self.quality, self.rate_weight, self.damping, self.vector_bits)
+        batches = None
+        if self.examples:
+            sampled = sample_batches(at.train, self.examples, self.batch_size, at.seed)
+            # The labels that a batch ends with stay unread.
+            batches = list(checked_inputs(network, sampled))
+        round_network(network, batches, rounding, outputs=self.outputs)
+        return network, []
+
+    def gentler(self) -> Quantize | None:
+        if self.quality >= 100:
+            return None
+        return self.model_copy(update={"quality": min(self.quality + 5, 100)})
