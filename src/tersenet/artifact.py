@@ -24,16 +24,18 @@ MOSTLY_ZERO = 0.25
 
 def to_model(network: Network, coder: str = "huffman", provenance: dict[str, Any] | None = None) -> Model:
     """The file's contents for a network: forms lower themselves, the rest is stored without loss."""
-    tensors = {}
-    for name, dtype in network.graph.parameters.items():
-        form = network.form(name)
-        if form is not None:
-            if not isinstance(form, Form):
-                raise TersenetError(f"tensor '{name}' is held by a {type(form).__name__}, which is not a form")
-            tensors[name] = form.lower(coder)
-        else:
-            tensors[name] = _lossless(name, network.dense(name), dtype, coder)
+    tensors = {name: stored(network, name, coder) for name in network.graph.parameters}
     return Model(graph=network.graph, tensors=tensors, provenance=provenance)
+
+
+def stored(network: Network, name: str, coder: str) -> Storage:
+    """What a file holds for the tensor `name`: its form lowered, else the tensor without loss."""
+    form = network.form(name)
+    if form is None:
+        return _lossless(name, network.dense(name), network.graph.parameters[name], coder)
+    if not isinstance(form, Form):
+        raise TersenetError(f"tensor '{name}' is held by a {type(form).__name__}, which is not a form")
+    return form.lower(coder)
 
 
 def to_bytes(network: Network, coder: str = "huffman", provenance: dict[str, Any] | None = None) -> bytes:
@@ -138,4 +140,4 @@ def _shaped(flat: Storage, shape: tuple[int, ...]) -> Storage:
     return flat if flat.shape == shape else Reshape(flat, shape)
 
 
-__all__ = ["from_contents", "load", "save", "to_bytes", "to_model"]
+__all__ = ["from_contents", "load", "save", "stored", "to_bytes", "to_model"]

@@ -25,11 +25,11 @@ from tersenet import artifact
 from tersenet.container import atomic_write, decode, encode, read_file
 from tersenet.errors import TersenetError
 from tersenet.graph import Network
-from tersenet.ir import write as write_graph
 from tersenet.measure.compression_table import compression_table
 from tersenet.measure.inference import compare_networks
 from tersenet.measure.operations import count_operations
 from tersenet.methods.distill import taught_by
+from tersenet.recipes.fingerprint import add_data, add_network, check_finite
 from tersenet.recipes.recipe import Recipe
 from tersenet.recipes.steps import Situation, Step
 from tersenet.training import Criterion, TrainConfig
@@ -39,8 +39,6 @@ from tersenet.training.loop import fit
 Event = Callable[[dict[str, Any]], None]
 # A parameter takes this many bytes before compression; what ratios are counted from.
 FLOAT32_BYTES = 4
-# Enough to tell one data set of a length from another; a loader of the user's may draw at random, so only splits.
-FINGERPRINT_EXAMPLES = 64
 
 
 class GoalNotMet(TersenetError):
@@ -108,11 +106,7 @@ def _check_task(network: Network, task: Task) -> None:
         )
     if task.max_drop is not None and task.validate is None:
         raise TersenetError("a largest drop was given but no validation data to measure it on")
-    for name in network.graph.parameters:
-        tensor = network.dense(name)
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            bad = int((~torch.isfinite(tensor)).sum())
-            raise TersenetError(f"tensor '{name}' holds {bad} NaN or infinite values; repair the network first")
+    check_finite(network)
 
 
 class _Runner:
@@ -342,14 +336,9 @@ def _fingerprint(network: Network, task: Task) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps(task.recipe.model_dump(mode="json"), sort_keys=True).encode())
     digest.update(json.dumps([task.seed, task.max_drop, task.provenance, task.device]).encode())
-    digest.update(write_graph(network.graph))
-    for name in network.graph.parameters:
-        digest.update(network.dense(name).detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    add_network(digest, network)
     for data in (task.train, task.validate, task.test):
-        digest.update(repr(_length(data)).encode())
-        if hasattr(data, "batch") and len(data):
-            for tensor in data.batch(torch.arange(min(FINGERPRINT_EXAMPLES, len(data)))):
-                digest.update(tensor.contiguous().numpy().tobytes())
+        add_data(digest, data)
     return digest.hexdigest()
 
 
@@ -372,10 +361,3 @@ def _latency(**networks: Network) -> dict[str, dict[str, Any]]:
 
 def _one_example(network: Network) -> tuple[torch.Tensor, ...]:
     return tuple(torch.zeros(1, *one.shape, dtype=getattr(torch, one.dtype)) for one in network.graph.inputs)
-
-
-def _length(data: Any) -> int | None:
-    try:
-        return len(data)
-    except TypeError:
-        return None
