@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train:train", "a reference network from scratch, to weights"),
     "compress": ("compress:compress", "a trained network to one small file"),
     "evaluate": ("evaluate:evaluate", "accuracy and loss of a network or a file"),
+    "sensitivity": ("sensitivity:sensitivity", "how much each layer alone can lose"),
     "run": ("run:run", "a file on numpy arrays, without torch"),
     "bench": ("bench:bench", "how fast a file runs here, beside torch and onnxruntime"),
     "tune-kernels": ("tune_kernels:tune_kernels", "the fastest kernels for a file on this machine, kept"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tersenet.cli.source import Source
     from tersenet.graph import Network
     from tersenet.recipes import Recipe
+    from tersenet.search import Sensitivity
 
 
 def compress(
@@ -34,6 +35,16 @@ def compress(
     ] = None,
     bits: Annotated[str | None, typer.Option("--bits", help="bits of shared weights by layer: 'ip1=3,*=5'")] = None,
     keep: Annotated[str | None, typer.Option("--keep", help="share of weights kept by layer: 'ip1=0.08,*=0.2'")] = None,
+    sensitivity: Annotated[
+        Path | None,
+        typer.Option(
+            "--sensitivity", help="bits and share kept of each layer from what tersenet sensitivity wrote, .json"
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", help="with --sensitivity: points a layer alone may lose, 0.5 by default"),
+    ] = None,
     coder: Annotated[
         str | None, typer.Option("--coder", help="raw, huffman, rans or range; the recipe's by default")
     ] = None,
@@ -63,10 +74,14 @@ def compress(
     from tersenet.cli.match import check_match
     from tersenet.cli.source import resolve
     from tersenet.cli.summary import compression_record, compression_text
+    from tersenet.search import read_sensitivity
 
     options.set_threads(threads)
     device = options.find_device(device)
-    chosen = _recipe(recipe, bits, keep, coder)
+    if tolerance is not None and sensitivity is None:
+        raise UsageError("--tolerance belongs to --sensitivity; give the file that tersenet sensitivity wrote")
+    measured = None if sensitivity is None else read_sensitivity(sensitivity)
+    chosen = _recipe(session, recipe, bits, keep, measured, 0.5 if tolerance is None else tolerance, coder)
     found = resolve(source, weights, seed=session.seed, max_bytes=max_bytes)
     _check_request(found, chosen, data, max_drop)
     loaders = None if data is None else load_data(data, data_dir, download, found.preprocess)
@@ -77,6 +92,7 @@ def compress(
         check_match(found.model, loaders)
     network = _network(found, loaders, inputs)
     _check_patterns(network, bits, keep)
+    _check_measured(network, measured)
     # All that was asked for is known to fit together: only now is anything made.
     check_folder(folder, make=True)
     check_room(folder, 4 * sum(tensor.numel() for tensor in found.model.state_dict().values()))
@@ -107,17 +123,29 @@ def compress(
     session.result(record, compression_text(record))
 
 
-def _recipe(name: str, bits: str | None, keep: str | None, coder: str | None) -> Recipe:
+def _recipe(
+    session: Session,
+    name: str,
+    bits: str | None,
+    keep: str | None,
+    measured: Sensitivity | None,
+    tolerance: float,
+    coder: str | None,
+) -> Recipe:
     from tersenet.cli.settings import parse_bits, parse_keep
     from tersenet.coding import CODERS
     from tersenet.errors import TersenetError
     from tersenet.recipes import load_recipe
+    from tersenet.search import with_thresholds
 
     recipe = load_recipe(name)
-    if bits is not None or keep is not None:
-        recipe = recipe.with_settings(
-            bits=None if bits is None else parse_bits(bits), keep=None if keep is None else parse_keep(keep)
-        )
+    bit_table, keep_table = None if bits is None else parse_bits(bits), None if keep is None else parse_keep(keep)
+    if measured is not None:
+        recipe, unused = with_thresholds(recipe, measured, tolerance, keep=keep_table, bits=bit_table)
+        for sentence in unused:
+            session.say(sentence)
+    elif bits is not None or keep is not None:
+        recipe = recipe.with_settings(bits=bit_table, keep=keep_table)
     if coder is None:
         return recipe
     if coder not in CODERS:
@@ -182,6 +210,15 @@ def _network(source: Source, loaders: Loaders | None, inputs: str | None) -> Net
         )
     preprocess = source.preprocess if loaders is None else loaders.preprocess
     return capture(source.model, example, preprocess=None if preprocess is None else to_file(preprocess))
+
+
+def _check_measured(network: Network, measured: Sensitivity | None) -> None:
+    """Thresholds of layers that the network lacks are another network's, and refused."""
+    from tersenet.methods.select import select_layers
+    from tersenet.search.thresholds import pattern
+
+    for name in {point.name for point in measured.points} if measured is not None else ():
+        select_layers(network, pattern(name))
 
 
 def _check_patterns(network: Network, *settings: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,7 @@ def load_metric(text: str | None) -> Callable[..., float] | None:
             f"{text} is a {type(metric).__name__}; a function (model, loader) that gives a number is expected"
         )
 
+    @wraps(metric)
     def score(model: Any, loader: Any) -> float:
         value = guarded(text, metric, model, loader)
         try:
