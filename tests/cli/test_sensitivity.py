@@ -214,3 +214,10 @@ def test_ctrl_c_keeps_what_was_measured_and_says_so(tersenet, shelf, tmp_path):
     assert measured
     again = tersenet(*words, "--budget", 1e-9, "--json").record
     assert len(again["points"]) == measured
+
+
+def test_layers_that_lose_more_at_every_level_are_named(tersenet, own, measured):
+    shown = tersenet("sensitivity", *own, *FEW, "-o", measured, "--tolerance", 0).out
+    threshold = shown.split("prune: the lowest level measured that loses at most 0 points\n")[1].split("\n\n")[0]
+    named = [name for name in ("0", "2") if read_sensitivity(measured).threshold("prune", name, 0) is None]
+    assert named and threshold.endswith(f"no level measured loses so little: {', '.join(named)}")

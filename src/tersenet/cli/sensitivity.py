@@ -178,11 +178,10 @@ def _text(record: Sensitivity, tolerance: float, fragment: str, output: Path, fi
         lines += ["", f"{method}: every point, least lost for its bytes first", _table(record, points)]
     for method in record.methods:
         reached = _thresholds(record, method, tolerance)
-        lines += [
-            "",
-            f"{method}: the lowest level measured that loses at most {tolerance:g} points",
-            _table(record, [point for point in reached.values() if point is not None]),
-        ]
+        lines += ["", f"{method}: the lowest level measured that loses at most {tolerance:g} points"]
+        found = [point for point in reached.values() if point is not None]
+        if found:
+            lines.append(_table(record, found))
         none = [name for name, point in reached.items() if point is None]
         if none:
             lines.append(f"no level measured loses so little: {', '.join(none)}")
