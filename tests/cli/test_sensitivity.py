@@ -128,9 +128,10 @@ def test_compress_refuses_thresholds_of_another_network(tersenet, shelf, measure
     assert not (tmp_path / "a.terse").exists()
 
 
-def test_compress_refuses_a_tolerance_without_thresholds(tersenet, own, tmp_path):
-    words = ["compress", *own, "--recipe", "share-code", "--tolerance", 1, "-o", tmp_path / "a.terse"]
-    assert "--tolerance belongs to --sensitivity" in tersenet(*words).refused(2)
+def test_compress_refuses_a_tolerance_without_thresholds_or_that_is_no_number(tersenet, own, measured, tmp_path):
+    words = ["compress", *own, "--recipe", "share-code", "-o", tmp_path / "a.terse", "--tolerance"]
+    assert "--tolerance belongs to --sensitivity" in tersenet(*words, 1).refused(2)
+    assert "--tolerance nan" in tersenet(*words, "nan", "--sensitivity", measured).refused(2)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def compress(
     device = options.find_device(device)
     if tolerance is not None and sensitivity is None:
         raise UsageError("--tolerance belongs to --sensitivity; give the file that tersenet sensitivity wrote")
+    if tolerance is not None and not tolerance >= 0:
+        raise UsageError(f"--tolerance {tolerance}: a number of points of 0 or more is expected")
     measured = None if sensitivity is None else read_sensitivity(sensitivity)
     chosen = _recipe(session, recipe, bits, keep, measured, 0.5 if tolerance is None else tolerance, coder)
     found = resolve(source, weights, seed=session.seed, max_bytes=max_bytes)
@@ -217,8 +219,8 @@ def _check_measured(network: Network, measured: Sensitivity | None) -> None:
     from tersenet.methods.select import select_layers
     from tersenet.search.thresholds import pattern
 
-    for name in {point.name for point in measured.points} if measured is not None else ():
-        select_layers(network, pattern(name))
+    for point in measured.points if measured is not None else ():
+        select_layers(network, pattern(point.name))
 
 
 def _check_patterns(network: Network, *settings: str | None) -> None:
