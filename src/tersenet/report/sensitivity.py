@@ -25,6 +25,8 @@ def draw(found: Sensitivity, method: str) -> str:
         title=f"{name}each layer alone {TITLES[method]}",
         x=AXES[method],
         y="accuracy, %" if found.measure == "accuracy" else found.measure,
+        # Little is lost at half, much at a twentieth: shares are shown by factors.
+        log_x=method != "bits",
         falling_x=True,
         reference=(original, "original"),
     )
