@@ -1,15 +1,19 @@
-"""Operations agree with PyTorch's own count, and with the tables of Han et al. 2015."""
+"""Operations agree with PyTorch's own count, on every network of the zoo too."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
 from tersenet.errors import TersenetError
 from tersenet.forms import Sparse
 from tersenet.graph import capture
-from tersenet.measure.operations import LayerOperations, Operations, count_operations
+from tersenet.measure.operations import count_operations, measure_input_density
+from tersenet.zoo import ENTRIES, example_inputs
+from tersenet.zoo import network as zoo_network
 from tersenet.zoo.lenet import LeNet5, LeNet300100
 
 
@@ -134,34 +138,115 @@ def test_counting_leaves_the_network_as_it_was_and_takes_any_batch():
         count_operations(net)
 
 
-# Weights, MFLOP, activation %, weights %, FLOP % as the paper prints them (arXiv:1506.02626, tables 4 and 5).
-ALEXNET = """
-conv1 35K 211 88 84 84; conv2 307K 448 52 38 33; conv3 885K 299 37 35 18; conv4 663K 224 40 37 14;
-conv5 442K 150 34 37 14; fc1 38M 75 36 9 3; fc2 17M 34 40 9 3; fc3 4M 8 100 25 10"""
-VGG16 = """
-conv1_1 2K 200 53 58 58; conv1_2 37K 3700 89 22 12; conv2_1 74K 1800 80 34 30; conv2_2 148K 3700 81 36 29;
-conv3_1 295K 1800 68 53 43; conv3_2 590K 3700 70 24 16; conv3_3 590K 3700 64 42 29; conv4_1 1M 1800 51 32 21;
-conv4_2 2M 3700 45 27 14; conv4_3 2M 3700 34 34 15; conv5_1 2M 925 32 35 12; conv5_2 2M 925 29 29 9;
-conv5_3 2M 925 19 36 11; fc6 103M 206 38 4 1; fc7 17M 34 42 4 2; fc8 4M 8 100 23 9"""
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_network_of_the_zoo_counts_as_pytorch_counts_and_no_parameter_is_left_out(name):
+    """Under PyTorch's plain attention: its counter knows no formula for the fused one of the CPU, and leaves it out."""
+    net, inputs = zoo_network(name).eval(), example_inputs(name, 1)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(*inputs)
+    got = count_operations(net, inputs=inputs)
+    assert got.flops_dense == counter.get_total_flops() > 0
+    assert got.parameters == sum(parameter.numel() for parameter in net.parameters())
+    held = [*net.parameters(), *net.buffers()]
+    assert got.weight_bytes == sum(tensor.nbytes for tensor in held)
+    assert len({layer.name for layer in got}) == len(got.layers)
 
 
-@pytest.mark.parametrize("table, weights, flops", [(ALEXNET, 11, 30), (VGG16, 7.5, 21)], ids=["alexnet", "vgg16"])
-def test_the_tables_of_han_2015_come_back_within_a_point(table, weights, flops):
-    rows = [row.split() for row in table.replace("\n", "").split(";")]
-    layers = []
-    for name, count, mflop, _, kept, _ in rows:
-        elements = int(count[:-1]) * {"K": 1000, "M": 1_000_000}[count[-1]]
-        layers.append(
-            LayerOperations(
-                name=name,
-                weights=elements,
-                nonzeros=round(elements * float(kept) / 100),
-                biases=0,
-                macs_dense=int(mflop) * 500_000,
-            )
-        )
-    got = Operations(layers=tuple(layers)).with_activation_density({row[0]: float(row[3]) / 100 for row in rows})
-    for layer, row in zip(got, rows, strict=True):
-        assert 100 * layer.flops_effective / layer.flops_dense == pytest.approx(float(row[5]), abs=1), layer.name
-    assert 100 * got.nonzeros / got.weights == pytest.approx(weights, abs=1)
-    assert 100 * got.flops_effective / got.flops_dense == pytest.approx(flops, abs=1)
+def test_fused_attention_is_what_pytorchs_counter_leaves_out_on_the_cpu():
+    net, inputs = zoo_network("stories260k").eval(), example_inputs("stories260k", 1)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(*inputs)
+    got = count_operations(net, inputs=inputs)
+    products = sum(layer.flops_dense for layer in got if layer.name.endswith(".product"))
+    heads, places, size = 8, 256, 8
+    assert products == 5 * heads * 2 * (2 * places * places * size), "five layers, q k and its product with v"
+    assert got.flops_dense - products == counter.get_total_flops()
+
+
+def test_attention_and_recurrence_that_pytorch_fuses_are_counted_as_their_products():
+    fused = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    attention = count_operations(nn.MultiheadAttention(8, 2), inputs=(torch.zeros(5, 1, 8),) * 3)
+    # q, k, v, then 5 places of 4 numbers in 2 heads each way, then the output.
+    assert attention.macs_dense * 5 == 3 * 5 * 64 + 2 * 2 * 5 * 5 * 4 + 5 * 64
+    recurrent = count_operations(nn.LSTM(8, 16, batch_first=True), (5, 8))
+    # The first state is zeros for every input: its product is computed once, and is none of the example's.
+    assert recurrent.macs_dense == 5 * 64 * 8 + 4 * 64 * 16
+    assert recurrent.parameters == sum(one.numel() for one in nn.LSTM(8, 16).parameters())
+    assert fused == (torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled)
+
+
+class Table(nn.Module):
+    """An embedding, its own transpose as the last layer or not, and a norm."""
+
+    def __init__(self, tied):
+        super().__init__()
+        self.embed, self.norm = nn.Embedding(50, 8), nn.LayerNorm(8)
+        self.last = nn.Linear(8, 50, bias=False)
+        if tied:
+            self.last.weight = self.embed.weight
+
+    def forward(self, x):
+        return self.last(self.norm(self.embed(x)))
+
+
+def test_what_multiplies_nothing_has_a_row_too():
+    tokens = (torch.zeros(2, 3, dtype=torch.int64),)
+    got = count_operations(Table(tied=False), inputs=tokens)
+    assert [(one.name, one.weights, one.biases, one.macs_dense) for one in got] == [
+        ("last", 400, 0, 3 * 400),
+        ("embed", 400, 0, 0),
+        ("other tensors", 0, 16, 0),
+    ]
+    tied = count_operations(Table(tied=True), inputs=tokens)
+    assert [(one.name, one.weights) for one in tied][1:] == [("other tensors", 0)]
+    assert tied.parameters == 416 and tied.macs_dense == got.macs_dense
+    assert count_operations(nn.ReLU(), (3,)).layers == ()
+
+
+def test_masks_of_torchs_own_pruning_are_seen_as_zeros():
+    net = nn.Sequential(nn.Linear(6, 4))
+    prune.l1_unstructured(net[0], "weight", amount=0.5)
+    [layer, rest] = count_operations(net, (6,))
+    assert (layer.name, layer.weights, layer.nonzeros, layer.biases) == ("0", 24, 12, 4)
+    assert (rest.parameters, rest.weight_bytes) == (0, 4 * 24), "the mask takes memory, and is no parameter"
+
+
+def test_a_part_of_a_weight_counts_the_whole_weight_once():
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(6, 4))
+
+        def forward(self, x):
+            return F.linear(x, self.weight[:2]), F.linear(x, self.weight[2:])
+
+    got = count_operations(Parts(), (4,))
+    assert (got.weights, got.nonzeros, got.macs_dense) == (24, 24, 24)
+
+
+def test_input_densities_are_measured_over_all_batches():
+    net = nn.Sequential(nn.Linear(4, 4, bias=False), nn.ReLU(), nn.Linear(4, 2))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.diag(torch.tensor([1.0, 1.0, -1.0, -1.0])))
+    batches = [(torch.ones(3, 4),), (torch.tensor([[1.0, 0.0, 0.0, 0.0]]),)]
+    found = measure_input_density(net, batches)
+    assert found == {"0": 13 / 16, "2": 7 / 16}
+    counted = count_operations(net, (4,)).with_input_density(found)
+    assert counted["2"].macs_effective == 8 * 7 / 16
+
+
+@pytest.mark.parametrize(
+    ("batches", "said"),
+    [([], "no density could be measured"), ([(torch.tensor([[1.0, float("nan")]]),)], "NaN or infinite")],
+    ids=["empty", "nan"],
+)
+def test_densities_of_nothing_or_of_nan_are_refused(batches, said):
+    with pytest.raises(TersenetError, match=said):
+        measure_input_density(nn.Linear(2, 2), batches)
+
+
+def test_a_density_outside_0_to_1_is_refused():
+    counted = count_operations(nn.Sequential(nn.Linear(2, 2)), (2,))
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(TersenetError, match="expected a share of 0 to 1"):
+            counted.with_input_density({"0": share})

@@ -78,8 +78,9 @@ def test_the_file_is_the_network_that_was_scored_and_the_ledger_adds_up(undistur
 
 def test_both_networks_are_timed_and_the_file_does_not_say_how_long_they_took(undisturbed):
     contents, record = undisturbed
-    assert set(record.final["latency"]) == {"original", "result"}
-    assert all(found["median_ms"] > 0 and found["repeats"] >= 3 for found in record.final["latency"].values())
+    before, after = (record.final["cost"][which]["latency"] for which in ("before", "after"))
+    assert set(before) == {"torch"} and set(after) == {"torch", "tersenet"}
+    assert all(found["median_ms"] > 0 and found["repeats"] >= 3 for found in (*before.values(), *after.values()))
     assert b"latency" not in json.dumps(decode(contents).model.provenance).encode()
 
 
@@ -248,11 +249,10 @@ def test_steps_that_change_the_op_list_keep_the_answers_and_go_on_after_a_stop(d
     assert removed["validate"]["accuracy"] == pruned["validate"]["accuracy"]
     assert folded["validate"]["accuracy"] == stored["validate"]["accuracy"]
     assert removed["coded_bytes"] < pruned["coded_bytes"]
-    assert (
-        record.final["original"]["macs"]
-        == 12 * 16 + 16 * 3
-        > sum(row["macs_dense"] for row in record.final["operations"])
-    )
+    before, after = record.final["cost"]["before"], record.final["cost"]["after"]
+    assert before["macs_dense"] == 12 * 16 + 16 * 3 > after["macs_dense"] > after["macs_effective"]
+    assert (before["file_bytes"], after["file_bytes"]) == (None, len(contents))
+    assert before["dense_bytes"] > after["dense_bytes"]
     assert not any("running" in name for name in decode(contents).model.graph.parameters)
 
     def stop_while_storing(event):

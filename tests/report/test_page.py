@@ -17,6 +17,12 @@ from tersenet.report import write
 from tersenet.report.page import page
 from tersenet.report.record import read_record
 
+# The kinds of values that costs are made of.
+COST = {
+    "macs_dense": 1, "energy_uj": 0.5, "power_w": 1.0, "fits": "L1", "caches": {"l1_bytes": 1}, "rate_hz": 20.0,
+    "latency": {"torch": {"median_ms": 1.0, "frames_per_s": 2.0}}, "layers": [{"name": "fc", "weights": 2}],
+    "activation_peak_layer": "fc", "refused": "why",
+}  # fmt: skip
 Edit = Callable[[Callable[[dict[str, Any]], Any]], None]
 # Elements without an end tag in HTML.
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -103,7 +109,7 @@ def test_the_four_numbers_come_first_and_are_the_records(run_dir: Path) -> None:
 
 def test_sections_come_in_the_order_of_the_questions(run_dir: Path) -> None:
     ids = re.findall(r'<section id="([a-z-]+)"', drawn(run_dir))
-    assert ids == ["in-and-out", "bytes", "layers", "weights", "curves", "ledger", "recipe", "stages"]
+    assert ids == ["in-and-out", "bytes", "layers", "costs", "weights", "curves", "ledger", "recipe", "stages"]
 
 
 def test_what_came_in_and_out_is_told(run_dir: Path) -> None:
@@ -291,6 +297,7 @@ def test_values_of_a_wrong_kind_do_not_break_the_page(run_dir: Path, edit: Edit,
             return [replace_leaves(inner) for inner in value]
         return junk
 
+    edit(lambda record: record["final"].update(cost={"before": COST, "after": COST}))
     for key in ("source", "recipe", "stages", "final", "parameters", "original_bytes"):
         clean = record_of(run_dir)
         edit(replaced_by(clean | {key: junk}))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def compression_record(record: RunRecord, output: Path, run_dir: Path) -> dict[str, Any]:
     """The result of compress --json."""
     final = record.final
-    operations = final.get("operations") or []
+    before, after = final["cost"]["before"], final["cost"]["after"]
+    ours = after["latency"].get("tersenet")
     return {
         "file": str(output),
         "bytes": final["file_bytes"],
@@ -25,11 +26,15 @@ def compression_record(record: RunRecord, output: Path, run_dir: Path) -> dict[s
         "recipe": record.recipe["name"],
         "seed": record.seed,
         "run_dir": str(run_dir),
-        "original": final["original"],
+        "original": final["original"] | {"macs": before["macs_dense"]},
         "result": {"validate": final["validate"], "test": final["test"]},
         "drop_points": final["drop_points"],
-        "operations": operations,
-        "latency_ms": {which: found["median_ms"] for which, found in final["latency"].items()},
+        "operations": after["layers"],
+        "latency_ms": {
+            "original": before["latency"]["torch"]["median_ms"],
+            "result": after["latency"]["torch"]["median_ms"],
+            "result_in_tersenet": None if ours is None else ours["median_ms"],
+        },
         "layers": final["table"]["rows"],
         "total": final["table"]["total"],
         "notes": [note for stage in record.stages for note in stage["notes"]],
@@ -56,15 +61,14 @@ def compression_text(record: dict[str, Any]) -> str:
 
 def _operations(record: dict[str, Any]) -> str:
     """Multiply-adds of one example: all of the original's, then those with a weight that is not zero."""
-    rows = record["operations"]
-    if not rows:
-        return NOT_MEASURED
-    effective = sum(row["macs_effective"] for row in rows)
+    effective = sum(row["macs_effective"] for row in record["operations"])
     return f"{record['original']['macs']:,} -> {round(effective):,} multiply-adds an example that meet a weight"
 
 
-def _latency(median_ms: dict[str, float]) -> str:
-    return f"{median_ms['original']:.3g} -> {median_ms['result']:.3g} ms an example, in PyTorch on one thread"
+def _latency(median_ms: dict[str, float | None]) -> str:
+    said = f"{median_ms['original']:.3g} -> {median_ms['result']:.3g} ms an example, in PyTorch on one thread"
+    ours = median_ms["result_in_tersenet"]
+    return said if ours is None else f"{said}; {ours:.3g} ms in tersenet's runtime"
 
 
 def _layers(rows: list[dict[str, Any]]) -> str:

@@ -1,5 +1,6 @@
 """Watch a network run: each PyTorch operation that depends on the input, and its layer."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,12 +23,11 @@ class Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.running: list[str] = []
         # By identity; the tensors are held, so that none is freed and another takes its place.
         self._live: dict[int, Tensor] = {id(tensor): tensor for tensor in inputs}
-        self._names: dict[int, str] = {}
-        self._held: list[Tensor] = []
+        self._stored: dict[int, tuple[str, Tensor]] = {}
         for name, tensor in (*model.named_buffers(), *model.named_parameters()):
             self.know(name, tensor)
 
-    def seen(self, packet: Any, args: tuple[Any, ...], result: Any) -> None:
+    def seen(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Called after each operation with a live argument; `packet` is torch.ops.aten.<name>."""
         raise NotImplementedError
 
@@ -37,15 +37,20 @@ class Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def know(self, name: str, tensor: Tensor) -> None:
         """That this memory is the stored tensor `name`."""
-        self._names[tensor.untyped_storage().data_ptr()] = name
-        self._held.append(tensor)
+        self._stored[memory(tensor)] = (name, tensor)
+
+    def whole(self, weight: Tensor) -> Tensor | None:
+        """The stored tensor that `weight` is, or is a part of."""
+        found = self._stored.get(memory(weight))
+        return None if found is None else found[1]
 
     def layer(self, weight: Tensor | None = None) -> str:
         """The layer at work: that of the stored weight, else the module that runs."""
         running = self.running[-1] if self.running else ""
-        stored = None if weight is None else self._names.get(weight.untyped_storage().data_ptr())
-        if stored is None:
+        known = None if weight is None else self._stored.get(memory(weight))
+        if known is None:
             return running
+        stored, _ = known
         owner, _, last = stored.rpartition(".")
         if running and stored.startswith(f"{running}.") and (last == "weight" or running != owner):
             return running  # what lies between the layer and its parameter is how the weight is stored
@@ -54,11 +59,12 @@ class Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
         if any(self.live(tensor) for tensor in tensors((args, kwargs))):
             for tensor in tensors(result):
                 self._live[id(tensor)] = tensor
-            self.seen(func.overloadpacket, args, result)
+            self.seen(func.overloadpacket, args, kwargs, result)
         return result
 
 
@@ -88,21 +94,51 @@ def _watched(model: nn.Module, follow: Follow) -> Iterator[None]:
             handle.remove()
 
 
-def run(model: nn.Module, inputs: tuple[Tensor, ...], follow: Follow) -> None:
-    """Run `model` once for inference under `follow`; it is left in the mode it was in."""
-    modes = {module: module.training for module in model.modules()}
+@contextmanager
+def evaluating(*models: nn.Module) -> Iterator[None]:
+    """Evaluation without gradients; each module is left in the mode it was in."""
+    modes = {module: module.training for model in models for module in model.modules()}
     try:
-        with torch.no_grad(), _watched(model, follow), follow:
-            model.eval()(*inputs)
+        for model in models:
+            model.eval()
+        with torch.no_grad():
+            yield
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def _in_parts(model: nn.Module) -> Iterator[None]:
+    """Attention and recurrent layers as the products they consist of, which one fused call would hide."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    onednn = torch.backends.mkldnn.enabled
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with torch.backends.mkldnn.flags(enabled=onednn and not recurrent):
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def run(model: nn.Module, inputs: tuple[Tensor, ...], follow: Follow) -> Any:
+    """What `model` answers when run once for inference under `follow`; it is left in the mode it was in."""
+    with evaluating(model), _watched(model, follow), _in_parts(model), follow:
+        return model(*inputs)
 
 
 def zeros(model: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
     """One input of this shape, where the model is."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     return (torch.zeros(shape, device=device),)
+
+
+def memory(tensor: Tensor) -> int:
+    """Where a tensor lies: the same for all views of it."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def tensors(values: Any) -> Iterator[Tensor]:

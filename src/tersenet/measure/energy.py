@@ -6,10 +6,7 @@ Horowitz 2014, "Computing's energy problem", as Han et al. 2015 (arXiv:1506.0262
 
 from dataclasses import dataclass
 
-INT_ADD_PJ = 0.1
 FLOAT_ADD_PJ = 0.9
-REGISTER_PJ = 1.0
-INT_MULTIPLY_PJ = 3.1
 FLOAT_MULTIPLY_PJ = 3.7
 SRAM_PJ = 5.0
 DRAM_PJ = 640.0
@@ -24,12 +21,12 @@ W_PER_UJ_HZ = 1e-6
 class Energy:
     """Of one inference, in microjoules.
 
-    fits_cache   whether weights were counted as read from SRAM; else from DRAM
+    from_cache   whether weights were counted as read from SRAM; else from DRAM
     """
 
     arithmetic_uj: float
     memory_uj: float
-    fits_cache: bool
+    from_cache: bool
 
     @property
     def energy_uj(self) -> float:
@@ -40,16 +37,15 @@ class Energy:
         return self.energy_uj * rate_hz * W_PER_UJ_HZ
 
 
-def energy(*, macs: float, weight_bytes: float, cache_bytes: int | None) -> Energy:
+def energy(*, macs: float, weight_bytes: float, from_cache: bool) -> Energy:
     """Of `macs` float multiply-adds, and of reading all the weights once.
 
     weight_bytes   as they lie in memory while running
-    cache_bytes    on-chip memory for them, or None; weights that fit stay there between inferences
+    from_cache     they fit on the chip, and stay there between inferences
     """
-    fits = cache_bytes is not None and weight_bytes <= cache_bytes
-    read_pj = weight_bytes / WORD_BYTES * (SRAM_PJ if fits else DRAM_PJ)
+    read_pj = weight_bytes / WORD_BYTES * (SRAM_PJ if from_cache else DRAM_PJ)
     return Energy(
         arithmetic_uj=macs * (FLOAT_MULTIPLY_PJ + FLOAT_ADD_PJ) * UJ_PER_PJ,
         memory_uj=read_pj * UJ_PER_PJ,
-        fits_cache=fits,
+        from_cache=from_cache,
     )

@@ -26,8 +26,7 @@ from tersenet.container import atomic_write, decode, encode, read_file
 from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.measure.compression_table import compression_table
-from tersenet.measure.inference import compare_networks
-from tersenet.measure.operations import count_operations
+from tersenet.measure.measurement import Subject, compare
 from tersenet.methods.distill import taught_by
 from tersenet.recipes.fingerprint import add_data, add_network, check_finite
 from tersenet.recipes.recipe import Recipe
@@ -310,14 +309,18 @@ class _Runner:
         final["ratio"] = self.record.original_bytes / len(data)
         final["ledger"] = [asdict(row) for row in contents.ledger]
         final["table"] = compression_table(contents).to_dict()
-        final["operations"] = _operations(network)
-        final["original"]["macs"] = sum(row["macs_dense"] for row in _operations(self.start))
-        if "latency" not in final:
-            final["latency"] = _latency(original=self.start, result=artifact.from_contents(contents))
+        if "cost" not in final:
+            final["cost"] = self._cost(artifact.from_contents(contents), data)
         atomic_write(self.task.run_dir / "result.terse", data)
         self.record.save(self.task.run_dir)
         self.on_event({"kind": "done", "file_bytes": len(data)})
         return data, self.record
+
+    def _cost(self, result: Network, data: bytes) -> dict[str, Any]:
+        """Of one answer of the original and of the result; the result in our runtime too, where it runs."""
+        inputs = tuple(torch.zeros(1, *one.shape, dtype=getattr(torch, one.dtype)) for one in result.graph.inputs)
+        original = Subject(model=self.start, inputs=inputs)
+        return compare(original, Subject(model=result, inputs=inputs, file=data, max_bytes=self._limit())).to_dict()
 
     def _provenance(self) -> dict[str, Any] | None:
         if not self.task.provenance:
@@ -344,20 +347,3 @@ def _fingerprint(network: Network, task: Task) -> str:
 
 def _quality(score: dict[str, Any]) -> float:
     return Score(**{name: score.get(name) for name in ("accuracy", "top5", "loss", "examples", "metric")}).quality
-
-
-def _operations(network: Network) -> list[dict[str, Any]]:
-    """Multiply-adds of each layer, counted on the dense weights so that zeros are seen."""
-    dense = Network(network.graph, network.tensors())
-    counted = count_operations(dense, inputs=_one_example(network))
-    return [asdict(layer) | {"macs_effective": layer.macs_effective} for layer in counted]
-
-
-def _latency(**networks: Network) -> dict[str, dict[str, Any]]:
-    """How long each takes for one example; none of them moves."""
-    copies = {name: network.clone().to("cpu") for name, network in networks.items()}
-    return {name: asdict(found) for name, found in compare_networks(copies, _one_example(networks["original"])).items()}
-
-
-def _one_example(network: Network) -> tuple[torch.Tensor, ...]:
-    return tuple(torch.zeros(1, *one.shape, dtype=getattr(torch, one.dtype)) for one in network.graph.inputs)

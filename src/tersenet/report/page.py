@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from tersenet.container import atomic_write
-from tersenet.report import curves, layers, ledger, recipe, stages, summary, tiles, waterfall
+from tersenet.report import costs, curves, layers, ledger, recipe, stages, summary, tiles, waterfall
 from tersenet.report.histogram import draw as draw_histogram
 from tersenet.report.histogram import is_cut
 from tersenet.report.record import Record, read_record
@@ -34,6 +34,7 @@ def page(record: Record) -> str:
         ("in-and-out", "What came in, what came out", summary.draw),
         ("bytes", "Bytes by stage", waterfall.draw),
         ("layers", "Table by layer", layers.draw),
+        ("costs", "What it costs", costs.draw),
         ("weights", "Weights by layer", lambda record: _weights(weights)),
         ("curves", "Loss and accuracy", curves.draw),
         ("ledger", "Byte ledger", ledger.draw),

@@ -110,6 +110,12 @@ class Record:
         return self.file_bytes is not None
 
     @property
+    def costs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What an answer costs before and after; empty where it was not measured."""
+        found = table(self.final.get("cost"))
+        return table(found.get("before")), table(found.get("after"))
+
+    @property
     def recipe_name(self) -> str:
         return words(self.recipe.get("name"), "unnamed recipe")
 

@@ -138,8 +138,11 @@ def _operations(record: Record) -> Tile:
 def operation_sums(record: Record) -> tuple[float | None, float | None]:
     """Multiply-adds of one example: all of the original's, and those of the result whose weight is not zero.
 
-    None if any layer lacks them.
+    None if any layer lacks them. Runs that are older than `cost` have them by layer of the result.
     """
+    was, now = (number(one.get(key)) for one, key in zip(record.costs, ("macs_dense", "macs_effective")))
+    if was is not None and now is not None:
+        return was, now
     dense: list[float | None] = []
     effective: list[float | None] = []
     for row in rows(record.final.get("operations")):
@@ -166,12 +169,10 @@ def _sum(values: list[float | None]) -> float | None:
 
 
 def _latency(record: Record) -> Tile:
-    found = table(record.final.get("latency"))
-    original, result = table(found.get("original")), table(found.get("result"))
+    original, result, detail = _times(record)
     before, after = number(original.get("median_ms")), number(result.get("median_ms"))
     if not before or not after:
         return Tile("Latency", "", MISSING, "", "no speed-up is claimed that was not timed")
-    detail = "one example on one thread in PyTorch, where a file runs as dense as it was"
     if repeats := size(result.get("repeats")):
         detail = f"median of {count(repeats)} calls, {detail}"
     spread_ms = max((number(one.get("spread")) or 0) * ms for one, ms in ((original, before), (result, after)))
@@ -180,3 +181,16 @@ def _latency(record: Record) -> Tile:
     slower = after > before
     gain = f"{ratio(after / before)} slower" if slower else f"{ratio(before / after)} faster"
     return Tile("Latency", f"{before:.3g}", f"{after:.3g} ms", gain, detail, slower)
+
+
+def _times(record: Record) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Latency before and after, and who ran what: the file in our runtime where it runs there."""
+    before, after = (table(one.get("latency")) for one in record.costs)
+    if found := table(after.get("tersenet")):
+        said = "one example on one thread: the original in PyTorch, the file in tersenet's runtime"
+        return table(before.get("torch")), found, said
+    said = "one example on one thread in PyTorch, where a file runs as dense as it was"
+    if before or after:
+        return table(before.get("torch")), table(after.get("torch")), said
+    older = table(record.final.get("latency"))
+    return table(older.get("original")), table(older.get("result")), said
