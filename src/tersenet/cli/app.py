@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sensitivity": ("sensitivity:sensitivity", "how much each layer alone can lose"),
     "run": ("run:run", "a file on numpy arrays, without torch"),
     "bench": ("bench:bench", "how fast a file runs here, beside torch and onnxruntime"),
+    "measure": ("measure:measure", "operations, memory, energy and time of a network, by layer"),
     "tune-kernels": ("tune_kernels:tune_kernels", "the fastest kernels for a file on this machine, kept"),
     "inspect": ("inspect:inspect", "what each byte of a file is for"),
     "unpack": ("unpack:unpack", "a file's weights as safetensors"),
