@@ -224,6 +224,19 @@ def test_a_part_of_a_weight_counts_the_whole_weight_once():
     assert (got.weights, got.nonzeros, got.macs_dense) == (24, 24, 24)
 
 
+def test_a_product_of_two_constants_to_which_the_input_is_added_is_computed_once():
+    class Added(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(3, 4))
+
+        def forward(self, x):
+            return torch.addmm(x, self.left, self.right)
+
+    got = count_operations(Added(), (4,))
+    assert got.macs_dense == 0 and got.parameters == 6 + 12
+
+
 def test_input_densities_are_measured_over_all_batches():
     net = nn.Sequential(nn.Linear(4, 4, bias=False), nn.ReLU(), nn.Linear(4, 2))
     with torch.no_grad():

@@ -201,6 +201,9 @@ class _Counter(Follow):  # type: ignore[no-untyped-call]
         if product is None:
             return
         macs, operands, bias = product
+        met = next((tensor for tensor in operands if self.live(tensor)), None)
+        if met is None:  # only what is added depends on the input
+            return
         weight = next((tensor for tensor in operands if not self.live(tensor)), None)
         bias = None if bias is None or self.live(bias) else bias
         name = self._name(weight) if weight is not None else f"{self.layer()}.product".lstrip(".")
@@ -209,7 +212,6 @@ class _Counter(Follow):  # type: ignore[no-untyped-call]
             known = self._row(name, weight, bias)
         self.layers[name] = replace(known, macs_dense=known.macs_dense + macs)
         if weight is not None:
-            met = next(tensor for tensor in operands if self.live(tensor))
             self.met[name][0] += int(torch.count_nonzero(met))
             self.met[name][1] += met.numel()
 
