@@ -198,3 +198,14 @@ def test_data_that_was_not_fetched_is_refused_with_what_to_do(tersenet, shelf, t
     monkeypatch.setenv("HOME", str(tmp_path))
     said = _evaluate(tersenet, "linear", "mnist", "--weights", shelf.weights, "--data-dir", tmp_path).refused()
     assert "mnist" in said and "--download" in said
+
+
+def test_a_network_that_cannot_be_captured_is_refused_with_the_operation(tersenet, shelf, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Net(nn.Linear):\n    def forward(self, x):\n"
+        "        return super().forward(torch.cumsum(x, 1))\n\n\ndef network():\n    return Net(8, 3)\n"
+    )
+    words = [f"{tmp_path}/own.py:network", "--data", f"{shelf.own}:loaders", "--recipe", "share-code"]
+    said = tersenet("compress", *words, "-o", tmp_path / "x.terse").refused()
+    assert "cumsum" in said and "own.py" in said and "torch.cumsum(x, 1)" in said
+    assert not (tmp_path / "x.terse").exists()

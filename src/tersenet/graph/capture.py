@@ -8,11 +8,14 @@ captured, except batch_norm and dropout, whose nodes follow the mode of the rebu
 from __future__ import annotations
 
 import inspect
+import io
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -137,12 +140,12 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch logs a traceback before it raises; our own sentence is enough."""
+    """torch logs a traceback, and prints the graph so far, before it raises; our own sentence is enough."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -176,9 +179,18 @@ def _export_failed(error: Exception) -> str:
             f"x.shape[0]); write x.shape[0] or -1 there. torch.export says: {first}"
         )
     return (
-        f"torch.export cannot trace the network: {type(error).__name__}: {first}; a forward that branches on "
-        "values, or calls code outside PyTorch, must be rewritten with tensor operations"
+        f"torch.export cannot trace the network{_where(error)}: {type(error).__name__}: {first}; a forward that "
+        "branches on values, or calls code outside PyTorch, must be rewritten with tensor operations"
     )
+
+
+def _where(error: Exception) -> str:
+    """The innermost line of the user's code that was being traced."""
+    ours = str(Path(__file__).parent)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not ("-packages" in frame.filename or frame.filename.startswith(("<", ours))):
+            return f' (File "{frame.filename}", line {frame.lineno}, in {frame.name}: {frame.line})'
+    return ""
 
 
 def _batch_symbol(program: torch.export.ExportedProgram, inputs: tuple[Tensor, ...]) -> Any:
