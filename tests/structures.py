@@ -23,6 +23,7 @@ from tersenet.ir import OPS, Node, Value
 
 HARD: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {}
 ZOO = tuple(zoo.ENTRIES)
+LARGE = ("alexnet", "vgg16")
 
 
 def hard(*shape: int, tokens: int = 0) -> Callable[[Callable[[], nn.Module]], Callable[[], nn.Module]]:
@@ -211,6 +212,22 @@ def gated() -> nn.Module:
     return function(forward, a=nn.Conv2d(3, 8, 3), b=nn.Conv2d(3, 4, 3), out=nn.Conv2d(4, 2, 1))
 
 
+@hard(3, 6)
+def stored_factors() -> nn.Module:
+    """Products with matrices that belong to no layer, on either side, and a scale for each channel."""
+
+    class Factors(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.time, self.scale, self.out = (nn.Parameter(torch.randn(*size)) for size in ((2, 3), (5,), (5, 4)))
+
+    return function(
+        lambda m, x: (m.factors.time @ F.relu(m.fc(x)) * m.factors.scale) @ m.factors.out,
+        fc=nn.Linear(6, 5),
+        factors=Factors(),
+    )
+
+
 # Groups of channels
 
 
@@ -301,7 +318,7 @@ def shuffled() -> nn.Module:
 def shuffles() -> nn.Module:
     """PyTorch's own channel shuffle between grouped layers, then channels that become pixels."""
     return nn.Sequential(
-        nn.Conv2d(3, 12, 1, groups=3),
+        nn.Conv2d(3, 12, 1),
         nn.ChannelShuffle(3),
         nn.Conv2d(12, 16, 1, groups=2),
         nn.ReLU(),
@@ -362,9 +379,7 @@ def recurrent() -> nn.Module:
             h, c = m.cell(F.relu(m.fc(x[:, step])), (h, c))
         return m.head(F.relu(h)) + m.other(c)
 
-    return function(
-        forward, fc=nn.Linear(5, 6), cell=nn.LSTMCell(6, 4), head=nn.Linear(4, 2), other=nn.Linear(4, 2)
-    )
+    return function(forward, fc=nn.Linear(5, 6), cell=nn.LSTMCell(6, 4), head=nn.Linear(4, 2), other=nn.Linear(4, 2))
 
 
 # Attention
@@ -553,12 +568,15 @@ def lively(model: nn.Module) -> nn.Module:
 @functools.cache
 def captured(name: str) -> tuple[Network, tuple[Tensor, ...]]:
     torch.manual_seed(0)
-    made, example = HARD[name] if name in HARD else (lambda: zoo.network(name), zoo.example_inputs(name))
+    batch = 1 if name in LARGE else 2
+    made, example = HARD[name] if name in HARD else (lambda: zoo.network(name), zoo.example_inputs(name, batch))
     return capture(lively(made()), example).eval(), example
 
 
 def build(name: str) -> tuple[Network, tuple[Tensor, ...]]:
     """A network of `HARD` or `ZOO` in eval mode, and inputs for it."""
+    if name in LARGE:  # too large to keep
+        return captured.__wrapped__(name)
     network, example = captured(name)
     return network.clone(), example
 
@@ -584,7 +602,11 @@ def silenced(network: Network, keep: Mapping[str, Tensor]) -> Callable[..., tupl
 
     keep   layer -> one truth value for each output channel, with all coupled layers named, as `Group.masks` gives it
     """
-    layers = {one.index: keep[one.name] for one in network.weighted_layers() if one.name in keep}
+    uses = [one for one in network.weighted_layers() if one.name in keep]
+    first_use = {
+        one.name: one.op for one in reversed(uses)
+    }  # a table that is read again as a weight makes other channels
+    layers = {one.index: keep[one.name] for one in uses if one.op == first_use[one.name]}
     plan, graph = make_plan(network.graph), network.graph
 
     @torch.no_grad()

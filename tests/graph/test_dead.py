@@ -3,12 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from structures import HARD, build, some_masks
 from torch import Tensor, nn
 
 from tersenet import zoo
 from tersenet.graph import Network, capture, remove_dead
-from tersenet.graph.coupling import ELEMENTWISE_ONE
 from tersenet.graph.plan import operator
+from tersenet.graph.shapes import ELEMENTWISE_ONE
 from tersenet.ir import OPS
 
 
@@ -181,6 +182,32 @@ def test_a_pruned_reference_network_keeps_its_answers():
     x = zoo.example_inputs("lenet_300_100", 4)
     torch.testing.assert_close(smaller(*x), network(*x), rtol=1e-5, atol=1e-5)
     assert sum(p.numel() for p in smaller.parameters()) < 0.95 * sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", HARD)
+@torch.no_grad()
+def test_a_network_with_rows_and_columns_of_zeros_keeps_its_answers(name):
+    network, example = build(name)
+    before = sum(tensor.numel() for tensor in network.parameters())
+    masks, others = some_masks(network, 0), some_masks(network, 1)
+    for layer in network.weighted_layers():
+        axis = 1 if layer.op in ("embedding", "conv_transpose2d") else 0
+        for tensor, at, keep in (
+            (layer.weight, axis, masks.get(layer.name)),
+            (layer.bias, 0, masks.get(layer.name)),
+            (layer.weight, 1 - axis, others.get(layer.name)),
+        ):
+            if tensor is not None and keep is not None:
+                dense = network.dense(tensor).clone()
+                zero = torch.zeros(dense.shape[at], dtype=torch.bool)
+                zero[: len(keep)] = ~keep[: len(zero)]
+                dense.movedim(at, 0)[zero] = 0
+                network.set_tensor(tensor, dense)
+    smaller = remove_dead(network)
+    found, expected = (one if isinstance(one, tuple) else (one,) for one in (smaller(*example), network(*example)))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    assert sum(tensor.numel() for tensor in smaller.parameters()) <= before
 
 
 @pytest.mark.parametrize("name", sorted(ELEMENTWISE_ONE - {"dropout", "feature_dropout", "to_float"}))

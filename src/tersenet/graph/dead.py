@@ -59,6 +59,8 @@ def _dead_units(coupling: Coupling) -> tuple[set[int], dict[int, Tensor]]:
     dead = {unit for unit in roots if unit not in coupling.pins}
     for read in reads:
         dead -= set(coupling.roots(read.reader.units)[~read.may_go].tolist())
+    for units in coupling.ends:
+        dead -= set(coupling.roots(units).tolist())
     _keep_one_everywhere(coupling, dead)
     folds = {}
     for read in reads:
@@ -149,7 +151,7 @@ def _examined(coupling: Coupling, reader: Reader, values: list[Any]) -> _Read:
     source = node.arguments["input"]
     track = coupling.track(source)
     nothing = torch.zeros(1, len(columns), dtype=dense.dtype, device=dense.device)
-    if track is None:
+    if track is None or len(track.units) != len(columns):  # groups read several channels by one column
         return _Read(reader, unread, nothing)
     found = values[source.number].movedim(track.axis, 0).flatten(1)
     same = (found == found[:, :1]).all(1)  # NaN equals nothing

@@ -11,6 +11,44 @@ from tersenet.graph.plan import always_trains, make_plan
 
 # Large and prime, so that a product of sizes that holds for it holds for the batch.
 BATCH = 7919
+# Operations that change each number of one tensor for itself.
+ELEMENTWISE_ONE = frozenset(
+    (
+        "relu",
+        "hardtanh",
+        "relu6",
+        "sigmoid",
+        "tanh",
+        "gelu",
+        "silu",
+        "hardswish",
+        "hardsigmoid",
+        "leaky_relu",
+        "elu",
+        "softplus",
+        "mish",
+        "dropout",
+        "feature_dropout",
+        "add_scalar",
+        "sub_scalar",
+        "mul_scalar",
+        "div_scalar",
+        "rsub_scalar",
+        "neg",
+        "abs",
+        "pow_scalar",
+        "sqrt",
+        "rsqrt",
+        "exp",
+        "log",
+        "sin",
+        "cos",
+        "clamp",
+        "to_float",
+    )
+)
+# Their results need no computing, which on the meta device is most of the time that all of them take.
+SAME = ELEMENTWISE_ONE | {"batch_norm"}
 
 
 def value_shapes(network: Network, batch: int = BATCH) -> tuple[tuple[int, ...], ...]:
@@ -26,6 +64,9 @@ def value_shapes(network: Network, batch: int = BATCH) -> tuple[tuple[int, ...],
     for position, slot in plan.flags.items():
         values[slot] = always_trains(graph.nodes[position])
     with torch.no_grad():
-        for step in plan.steps:
-            step(values)
+        for node, step, (source, output) in zip(graph.nodes, plan.steps, plan.watched):
+            if node.op in SAME and source >= 0 and values[source].is_floating_point():
+                values[output] = values[source]
+            else:
+                step(values)
     return tuple(tuple(one.shape) for one in values[: graph.first_value(len(graph.nodes))])

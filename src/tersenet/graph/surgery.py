@@ -6,7 +6,7 @@ of BatchNorm and activation; `coupled_groups` tells beforehand which layers lose
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from tersenet.graph.coupling import Coupling
 from tersenet.graph.coupling_rules import pads_of
 from tersenet.graph.network import Network
 from tersenet.graph.rebuild import rebuilt
-from tersenet.ir import Node, Value, make_node
+from tersenet.ir import Node, make_node
 
 
 @dataclass(frozen=True)
@@ -121,69 +121,97 @@ def _removed(coupling: Coupling, name: str, mask: Tensor) -> set[int]:
 def without_units(coupling: Coupling, removed: set[int]) -> Network:
     """The network without these units (each the root of itself, none pinned)."""
     network = coupling.network
-    kept = {place: ~np.isin(coupling.roots(units), list(removed)) for place, units in coupling.tensors.items()}
-    for (name, axis), stays in kept.items():
+    if not removed:
+        return network.clone()
+    changed: dict[str, Tensor] = {}
+    for (name, axis), units in coupling.tensors.items():
+        stays = _stays(coupling, units, removed)
         if stays.size and not stays.any():
             raise TersenetError(f"no channel of '{name}' would be left on axis {axis}; keep at least one")
-    changed: dict[str, Tensor] = {}
-    for (name, axis), stays in kept.items():
         if not stays.all():
             tensor = changed.get(name, network.dense(name))
             changed[name] = tensor.index_select(axis, torch.from_numpy(np.flatnonzero(stays)).to(tensor.device))
-    nodes = tuple(_rewritten(coupling, node, removed) for node in network.graph.nodes)
+    nodes = tuple(_rewritten(coupling, index, node, removed) for index, node in enumerate(network.graph.nodes))
     return rebuilt(network, replace(network.graph, nodes=nodes), changed)
 
 
-def _rewritten(coupling: Coupling, node: Node, removed: set[int]) -> Node:
+def _stays(coupling: Coupling, units: np.ndarray, removed: set[int]) -> np.ndarray:
+    return ~np.isin(coupling.roots(units), list(removed))
+
+
+def _rewritten(coupling: Coupling, index: int, node: Node, removed: set[int]) -> Node:
     """Numbers in a node that count channels."""
+    made = coupling.tracks[coupling.network.graph.first_value(index)]
+    if made is not None and not _stays(coupling, made.units, removed).any():
+        raise TersenetError(f"no channel would be left of what node {index} ({node.op}) makes; keep at least one")
     source = next((one for one in node.tensors() if coupling.track(one) is not None), None)
-    track = coupling.track(source) if source is not None else None
-    if track is None or not isinstance(source, Value) or not removed:
+    track = coupling.track(source)
+    count = COUNTS.get(node.op)
+    if count is None or track is None or source is None:
         return node
-    stays = ~np.isin(coupling.roots(track.units), list(removed))
-    rank = len(coupling.shape(source))
-    changes: dict[str, Any] = {}
-    if node.op in ("conv1d", "conv2d") and node.get("groups") > 1 and not stays.all():
-        changes["groups"] = int(stays.sum())
-    elif node.op == "slice" and node.get("dim") % rank == track.axis:
-        start, end, _ = slice(node.get("start"), node.get("end")).indices(len(stays))
-        changes["start"] = int(stays[:start].sum()) if node.get("start") is not None else None
-        changes["end"] = int(stays[:end].sum()) if node.get("end") is not None else None
-    elif node.op == "pad":
-        changes = _rewritten_pad(coupling, node, removed, track.axis, rank)
-    elif node.op == "reshape":
-        changes = _rewritten_reshape(coupling, node, removed)
-    if not changes:
-        return node
-    return make_node(node.op, **{**node.arguments, **changes})
+    before, after = _stays(coupling, track.units, removed), None
+    if made is not None:
+        after = made.axis, _stays(coupling, made.units, removed)
+    changes = count(node, track.axis, before, after, coupling.shape(source))
+    return make_node(node.op, **{**node.arguments, **changes}) if changes else node
 
 
-def _output_stays(coupling: Coupling, node: Node, removed: set[int]) -> tuple[int, np.ndarray] | None:
-    """The axis of units of a node's output and which of its positions stay."""
-    graph = coupling.network.graph
-    position = next(index for index, one in enumerate(graph.nodes) if one is node)
-    track = coupling.tracks[graph.first_value(position)]
-    if track is None:
-        return None
-    return track.axis, ~np.isin(coupling.roots(track.units), list(removed))
+# What a node says about channels, from which stay: on the given axis of what it reads, whose shape comes last, and
+# on an axis of what it makes.
+Count = Callable[[Node, int, np.ndarray, tuple[int, np.ndarray] | None, tuple[int, ...]], dict[str, Any]]
 
 
-def _rewritten_pad(coupling: Coupling, node: Node, removed: set[int], axis: int, rank: int) -> dict[str, Any]:
-    left, right = pads_of(node, axis, rank)
-    found = _output_stays(coupling, node, removed)
-    if (left == right == 0) or found is None:
+def _groups(node: Node, axis: int, before: np.ndarray, after: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Groups of one channel leave with it; larger ones shrink instead."""
+    return {"groups": int(before.sum())} if node.get("groups") == len(before) else {}
+
+
+def _norm_groups(node: Node, axis: int, before: np.ndarray, after: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"num_groups": int(before.sum()) * node.arguments["num_groups"] // len(before)}
+
+
+def _ends(node: Node, axis: int, before: np.ndarray, after: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    if node.get("dim") % len(shape) != axis:
         return {}
-    stays, pad, place = found[1], list(node.arguments["pad"]), 2 * (rank - 1 - axis)
+    start, end, _ = slice(node.get("start"), node.get("end")).indices(len(before))
+    return {
+        "start": int(before[:start].sum()) if node.get("start") is not None else None,
+        "end": int(before[:end].sum()) if node.get("end") is not None else None,
+    }
+
+
+def _index(node: Node, axis: int, before: np.ndarray, after: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    if node.arguments["dim"] % len(shape) != axis:
+        return {}
+    return {"index": int(before[: node.arguments["index"] % len(before)].sum())}
+
+
+def _pads(node: Node, axis: int, before: np.ndarray, after: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    left, right = pads_of(node, axis, len(shape))
+    if left == right == 0 or after is None:
+        return {}
+    stays, pad, place = after[1], list(node.arguments["pad"]), 2 * (len(shape) - 1 - axis)
     pad[place], pad[place + 1] = int(stays[:left].sum()), int(stays[len(stays) - right :].sum())
     return {"pad": pad}
 
 
-def _rewritten_reshape(coupling: Coupling, node: Node, removed: set[int]) -> dict[str, Any]:
-    found = _output_stays(coupling, node, removed)
-    if found is None:
+def _shape(node: Node, axis: int, before: np.ndarray, after: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    if after is None:
         return {}
-    axis, stays = found
-    shape = list(node.arguments["shape"])
-    if shape[axis] > 0:
-        shape[axis] = int(stays.sum())
-    return {"shape": shape}
+    place, stays = after
+    sizes = list(node.arguments["shape"])
+    if sizes[place] > 0:
+        sizes[place] = int(stays.sum())
+    return {"shape": sizes}
+
+
+COUNTS: dict[str, Count] = {
+    "conv1d": _groups,
+    "conv2d": _groups,
+    "conv_transpose2d": _groups,
+    "group_norm": _norm_groups,
+    "slice": _ends,
+    "select": _index,
+    "pad": _pads,
+    "reshape": _shape,
+}

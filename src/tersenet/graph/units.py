@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,28 @@ Units = np.ndarray  # of int64, one unit per position
 
 @dataclass(frozen=True)
 class Track:
-    """The axis of a value that carries units, and the unit at each position."""
+    """The axes of a value that carry units, and the unit at each position: an array with those axes alone.
 
-    axis: int
+    An axis that the batch is part of, as its outermost factor, has the positions of one example.
+    """
+
+    axes: tuple[int, ...]
     units: Units
+
+    @property
+    def axis(self) -> int:
+        """The axis of a track that has one."""
+        (axis,) = self.axes
+        return axis
+
+    def size(self, axis: int) -> int:
+        return int(self.units.shape[self.axes.index(axis)])
+
+    def moved(self, place: dict[int, int]) -> Track:
+        """The same units, the axes under other numbers."""
+        axes = [place[axis] for axis in self.axes]
+        order = np.argsort(axes)
+        return Track(tuple(axes[one] for one in order), self.units.transpose(order))
 
 
 class UnitSets:
@@ -23,6 +42,7 @@ class UnitSets:
     def __init__(self) -> None:
         self.parent: list[int] = []
         self.pins: dict[int, str] = {}
+        self._roots: Units | None = None  # of all units, until some are made or joined
 
     def root(self, unit: int) -> int:
         """The unit that stands for all that were made one with it."""
@@ -32,27 +52,50 @@ class UnitSets:
         return unit
 
     def roots(self, units: Units) -> Units:
-        return np.array([self.root(int(unit)) for unit in units], dtype=np.int64)
+        if self._roots is None:
+            self._roots = np.array([self.root(unit) for unit in range(len(self.parent))], dtype=np.int64)
+        return self._roots[units]
 
     def why_pinned(self, unit: int) -> str | None:
         return self.pins.get(self.root(unit))
 
     def fresh(self, count: int) -> Units:
         """New units, each a set of its own."""
-        first = len(self.parent)
+        first, self._roots = len(self.parent), None
         self.parent.extend(range(first, first + count))
         return np.arange(first, first + count)
 
     def join(self, some: Units, others: Units) -> None:
         """Make units at equal positions one; what pins either pins both."""
-        for one, other in zip(some, others):
-            a, b = self.root(int(one)), self.root(int(other))
+        for one, other in zip(some.ravel().tolist(), others.ravel().tolist()):
+            a, b = self.root(one), self.root(other)
             if a != b:
+                self._roots = None
                 a, b = min(a, b), max(a, b)
                 self.parent[b] = a
                 if b in self.pins:
                     self.pins.setdefault(a, self.pins.pop(b))
 
     def pin(self, units: Units, why: str) -> None:
-        for unit in units:
-            self.pins.setdefault(self.root(int(unit)), why)
+        for unit in units.ravel().tolist():
+            self.pins.setdefault(self.root(unit), why)
+
+    def whole(self, track: Track, axes: Iterable[int]) -> Track | None:
+        """The track as whole blocks along these axes, which it then no longer has; nothing where no other axis is
+        left.
+        """
+        gone = [axis for axis in track.axes if axis in set(axes)]
+        stay = tuple(axis for axis in track.axes if axis not in gone)
+        if not gone or not stay:
+            return track if stay else None
+        order = [track.axes.index(axis) for axis in (*stay, *gone)]
+        blocks = track.units.transpose(order)
+        blocks = blocks.reshape(*blocks.shape[: len(stay)], -1)
+        self.join(np.broadcast_to(blocks[..., :1], blocks.shape), blocks)
+        return Track(stay, blocks[..., 0])
+
+    def only(self, track: Track | None, axis: int) -> Track | None:
+        """The track as whole blocks along all axes but this one; nothing where it has not this one."""
+        if track is None or axis not in track.axes:
+            return None
+        return self.whole(track, [one for one in track.axes if one != axis])
