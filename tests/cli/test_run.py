@@ -42,7 +42,8 @@ def test_run_refuses_bad_input_with_one_sentence(tersenet, shelf, given, tmp_pat
     np.save(tmp_path / "wrong.npy", np.zeros((1, 2, 3), np.float32))
     np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
     (tmp_path / "text.npy").write_text("no array")
-    for bad in ("wrong.npy", "object.npy", "text.npy", "none.npy"):
+    np.savez(tmp_path / "several.npz", np.load(path))
+    for bad in ("wrong.npy", "object.npy", "text.npy", "none.npy", "several.npz"):
         done = tersenet("run", shelf.terse, tmp_path / bad, "-o", tmp_path / "y.npy")
         assert done.code == 3
         assert done.err.count("\n") == 1, done.err

@@ -62,9 +62,10 @@ def _read(path: Path) -> Any:
     from tersenet.errors import TersenetError
 
     try:
-        return np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise TersenetError(f"{path}: not an array that numpy reads without pickle ({error})") from None
+        raise TersenetError(f"{path}: not one array as numpy.save writes it ({error})") from None
 
 
 def _batch(arrays: list[Any]) -> int:
