@@ -6,6 +6,7 @@ import pytest
 from safetensors.torch import save_file
 
 from tersenet import zoo
+from tersenet.cli.source import NAMED
 
 
 def _evaluate(tersenet, source, data="digits28", *more):
@@ -24,7 +25,7 @@ def test_a_folder_in_place_of_a_file_is_refused(tersenet, tmp_path):
     assert "x.terse" in _evaluate(tersenet, tmp_path / "x.terse").refused()
     assert "x.terse" in tersenet("inspect", tmp_path / "x.terse").refused()
     said = _evaluate(tersenet, "linear", "digits28", "--weights", tmp_path / "w.safetensors").refused()
-    assert "w.safetensors" in said
+    assert "w.safetensors: a folder" in said
 
 
 @pytest.mark.parametrize("command", ["inspect", "evaluate", "unpack"])
@@ -191,6 +192,17 @@ def test_a_part_that_is_not_there_is_refused_with_those_that_are(tersenet, shelf
 def test_a_folder_of_images_that_is_not_there_is_refused(tersenet, shelf, tmp_path):
     said = _evaluate(tersenet, "linear", f"folder:{tmp_path}/none", "--weights", shelf.weights).refused()
     assert "none" in said
+
+
+def test_a_data_folder_that_is_not_there_is_refused_though_the_data_is_elsewhere(tersenet, shelf, tmp_path):
+    words = ["linear", "digits28", "--weights", shelf.weights, "--data-dir"]
+    assert f"--data-dir {tmp_path}/none: no such folder" in _evaluate(tersenet, *words, tmp_path / "none").refused()
+    assert _evaluate(tersenet, *words, tmp_path).code == 0
+
+
+def test_an_unknown_network_is_refused_with_some_names_and_how_many_more_there_are(tersenet):
+    said = _evaluate(tersenet, "zzzz").refused()
+    assert ", lenet5, " in said and f" and {len(zoo.ENTRIES) - NAMED} more)" in said
 
 
 def test_data_that_was_not_fetched_is_refused_with_what_to_do(tersenet, shelf, tmp_path, monkeypatch):

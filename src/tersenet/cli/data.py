@@ -57,6 +57,8 @@ def load_data(text: str, data_dir: Path | None, download: bool, preprocess: Prep
     """The data that --data names, prepared for a network with this preprocessing."""
     if ":" in text and not text.startswith(FOLDER):
         return Loaders(text=text, parts=_user_parts(call_user(user_object(text), text), text))
+    if data_dir is not None and not download and not data_dir.is_dir():
+        raise TersenetError(f"--data-dir {data_dir}: no such folder; name one that is there, or leave it out")
     from tersenet import zoo
 
     data = zoo.load(text, data_dir, download, preprocess)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # An example has two inputs, so that tracing does not take a batch of one for a constant.
 EXAMPLES = 2
+# How many names a sentence lists before it counts the rest.
+NAMED = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +212,7 @@ def _unknown(text: str, names: list[str]) -> str:
 
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, 3, 0.5)
-    return (
-        f"did you mean {', '.join(close)}?"
-        if close
-        else f"there are {', '.join(sorted(known)[:12]) or 'no names in it'}"
-    )
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+    return f"there are {', '.join(sorted(known)[:NAMED]) or 'no names in it'}{more}"

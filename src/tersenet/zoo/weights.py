@@ -44,7 +44,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The named tensors of a weight file, finite and dense, prefixes as they are."""
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weight file")
+        what = "a folder; name the weight file in it" if path.is_dir() else "no such weight file"
+        raise WeightsError(f"{path}: {what}")
     if path.suffix == ".safetensors":
         tensors = _read_safetensors(path)
     elif path.suffix in PICKLED:
@@ -167,7 +168,7 @@ def _check_values(name: str, tensor: Tensor, expected: Tensor, path: Path) -> No
         if not tensor.is_floating_point():
             raise WeightsError(f"{path}: {name} is {tensor.dtype}; a floating-point tensor is expected")
         if not bool(torch.isfinite(tensor.float() if tensor.element_size() == 1 else tensor).all()):
-            raise WeightsError(f"{path}: {name} holds NaN or infinite values; such a network cannot be compressed")
+            raise WeightsError(f"{path}: {name} holds NaN or infinite values; train or repair the network first")
     elif tensor.is_floating_point() or tensor.is_complex():
         raise WeightsError(f"{path}: {name} is {tensor.dtype}; whole numbers ({expected.dtype}) are expected")
 
