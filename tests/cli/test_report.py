@@ -22,6 +22,11 @@ def test_a_folder_that_is_no_run_is_refused(tersenet, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
+def test_a_page_that_is_not_named_as_one_is_refused(tersenet, shelf, tmp_path):
+    assert "end its name with .html" in tersenet("report", shelf.run_dir, "-o", tmp_path / "page.txt").refused(code=2)
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_shipped_recipe_has_a_line(tersenet):
     record = tersenet("recipes", "--json").record
     assert {one["name"]: one["trains"] for one in record["recipes"]} == {
