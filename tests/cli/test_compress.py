@@ -82,6 +82,8 @@ def test_a_module_and_a_shape_do_where_there_is_no_data(tersenet, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert "how mine_here:net is called is not known" in _share(tersenet, "mine_here:net", "x.terse").refused(code=2)
     assert "is not a shape" in _share(tersenet, "mine_here:net", "x.terse", "--input", "4xx").refused(code=2)
+    said = _share(tersenet, "mine_here:net", "x.terse", "--input", "4x41").refused()
+    assert said.startswith("the network does not take the inputs of --input 4x41: inputs of shape (2, 4, 41) came")
     assert _share(tersenet, "mine_here:net", "x.terse", "--input", "40").code == 0
     assert load(tmp_path / "x.terse")(torch.zeros(3, 40)).shape == (3, 30)
 

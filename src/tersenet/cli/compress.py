@@ -200,6 +200,7 @@ def _train_first(session: Session, source: Source, loaders: Loaders, folder: Pat
 def _network(source: Source, loaders: Loaders | None, inputs: str | None) -> Network:
     """The source as an op list, traced on what the data shows, else on the shape that is known."""
     from tersenet.cli.command import UsageError
+    from tersenet.cli.match import answer
     from tersenet.graph import Network, capture
     from tersenet.zoo.file_preprocess import to_file
 
@@ -210,6 +211,8 @@ def _network(source: Source, loaders: Loaders | None, inputs: str | None) -> Net
         raise UsageError(
             f"how {source.text} is called is not known; give --data, or --input with a shape such as 1x28x28"
         )
+    if inputs is not None:
+        answer(source.model, example, f"--input {inputs}")
     preprocess = source.preprocess if loaders is None else loaders.preprocess
     return capture(source.model, example, preprocess=None if preprocess is None else to_file(preprocess))
 

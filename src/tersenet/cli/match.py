@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tersenet.errors import TersenetError
 
@@ -19,19 +19,7 @@ def check_match(model: nn.Module, loaders: Loaders) -> None:
     from tersenet.training.losses import are_labels
 
     x, y = loaders.first_batch()
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            outputs = model(x)
-    except Exception as error:  # the network may be the user's own code, which can raise anything
-        came = f"inputs of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
-        raise TersenetError(
-            f"the network does not take the inputs of {loaders.text}: {came} came, and it raised "
-            f"{type(error).__name__}: {error}; --debug shows where"
-        ) from error
-    finally:
-        model.train(training)
+    outputs = answer(model, (x,), loaders.text)
     if not isinstance(outputs, torch.Tensor) or not isinstance(y, torch.Tensor) or not are_labels(outputs, y):
         return
     # A data set of the zoo says how many classes it has; of a loader the first batch is seen.
@@ -42,3 +30,23 @@ def check_match(model: nn.Module, loaders: Loaders) -> None:
             f"the network tells {outputs.shape[1]} classes apart, {loaders.text} has {needed} or more; "
             "take a network with as many outputs"
         )
+
+
+def answer(model: nn.Module, inputs: tuple[Any, ...], origin: str) -> Any:
+    """What the network makes of inputs. Where it cannot take them, they are refused with where they come from."""
+    import torch
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            return model(*inputs)
+    except Exception as error:  # the network may be the user's own code, which can raise anything
+        shapes = [str(tuple(x.shape)) for x in inputs if isinstance(x, torch.Tensor)]
+        came = f"inputs of shape {', '.join(shapes)}" if shapes else f"a {type(inputs[0]).__name__}"
+        raise TersenetError(
+            f"the network does not take the inputs of {origin}: {came} came, and it raised "
+            f"{type(error).__name__}: {error}; --debug shows where"
+        ) from error
+    finally:
+        model.train(training)
