@@ -47,7 +47,7 @@ def test_what_is_wrong_is_said_with_file_and_key(text, sentence):
 
 def test_unknown_recipes_are_refused_with_the_nearest(tmp_path):
     with pytest.raises(TersenetError, match="did you mean han2016"):
-        load_recipe("han2015")
+        load_recipe("hna2016")
     with pytest.raises(TersenetError, match="cannot be read"):
         load_recipe(tmp_path / "none.yaml")
 
