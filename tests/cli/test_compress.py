@@ -60,7 +60,10 @@ def test_the_folder_of_another_run_is_refused(tersenet, shelf, tmp_path):
 def test_without_data_a_recipe_that_does_not_train_shares_and_codes(tersenet, shelf, tmp_path):
     output = tmp_path / "x.terse"
     record = _share(tersenet, "linear", output, "--weights", shelf.weights, "--bits", "4", "--json").record
-    assert record["original"] == {"validate": None, "test": None, "macs": 7840} and record["drop_points"] is None
+    assert (
+        record["original"] == {"validate": None, "test": None, "macs": 7840, "parameters": 7850}
+        and record["drop_points"] is None
+    )
     assert record["layers"][0]["k"] == 16
     assert len(load(output).dense("fc.weight").unique()) <= 16
 
@@ -264,3 +267,14 @@ def test_nan_weights_are_refused_with_the_tensor(tersenet, shelf, tmp_path):
     said = _share(tersenet, "linear", tmp_path / "x.terse", *weights).refused()
     assert "fc.bias" in said and "infinite" in said
     assert not (tmp_path / "x.terse").exists()
+
+
+def test_where_neurons_leave_the_table_says_of_how_many_parameters_its_rates_are(tersenet, shelf, tmp_path):
+    recipe = tmp_path / "dead.yaml"
+    recipe.write_text("steps: [{id: prune, keep: 0.05, where: '0'}, {id: remove_dead}]")
+    source = ("compress", f"{shelf.own}:network", "--data", f"{shelf.own}:loaders")
+    found = tersenet(*source, "--recipe", recipe, "-o", tmp_path / "x.terse")
+    record = tersenet(*source, "--recipe", recipe, "-o", tmp_path / "x.terse", "--json").record
+    before, after = record["original"]["parameters"], record["result"]["parameters"]
+    assert after < before == 9 * 16 + 17 * 3
+    assert f"count the {after:,} parameters that the network has now; the original had {before:,}" in found.stdout

@@ -181,6 +181,12 @@ def test_a_total_that_is_given_is_the_one_shown(run_dir: Path, edit: Edit) -> No
     assert [row[1] for row in rows[1:]] == ["480", "12", "999"]
 
 
+def test_where_the_network_got_smaller_the_table_says_what_its_rates_are_of(run_dir: Path, edit: Edit) -> None:
+    assert "Rates count" not in drawn(run_dir)
+    edit(lambda record: record["final"].update(cost={"before": {"parameters": 5000}, "after": {"parameters": 492}}))
+    assert "Rates count the 492 parameters that the network has now; the original had 5,000." in drawn(run_dir)
+
+
 def test_curves_show_each_epoch_and_each_stage(run_dir: Path) -> None:
     inside = drawn(run_dir).split('<section id="curves"')[1].split("</section>")[0]
     said = re.findall(r"<title>(.*?)</title>", inside)

@@ -26,8 +26,8 @@ def compression_record(record: RunRecord, output: Path, run_dir: Path) -> dict[s
         "recipe": record.recipe["name"],
         "seed": record.seed,
         "run_dir": str(run_dir),
-        "original": final["original"] | {"macs": before["macs_dense"]},
-        "result": {"validate": final["validate"], "test": final["test"]},
+        "original": final["original"] | {"macs": before["macs_dense"], "parameters": before["parameters"]},
+        "result": {"validate": final["validate"], "test": final["test"], "parameters": after["parameters"]},
         "drop_points": final["drop_points"],
         "operations": after["layers"],
         "latency_ms": {
@@ -54,6 +54,11 @@ def compression_text(record: dict[str, Any]) -> str:
         f"latency     {_latency(record['latency_ms'])}",
     ]
     text = "\n".join(lines) + "\n\n" + _layers([*record["layers"], record["total"]])
+    if result["parameters"] < original["parameters"]:
+        text += (
+            f"\n\nrates by tensor count the {result['parameters']:,} parameters that the network has now; "
+            f"the original had {original['parameters']:,}"
+        )
     if record["notes"]:
         text += "\n\n" + "\n".join(record["notes"])
     return f"{text}\n\n{record['file']} is written; tersenet report {record['run_dir']} -o report.html draws how"

@@ -53,7 +53,18 @@ def draw(record: Record) -> str:
         '<div class="scroll tall" tabindex="0" role="region" aria-label="Table by layer">'
         '<table class="layers"><thead><tr>'
         f'<th scope="col">Tensor</th>{head}</tr></thead><tbody>{body}</tbody>'
-        f"<tfoot>{_row(total, 'Total', '')}</tfoot></table></div>{_legend()}"
+        f"<tfoot>{_row(total, 'Total', '')}</tfoot></table></div>{_legend()}{_smaller(record)}"
+    )
+
+
+def _smaller(record: Record) -> str:
+    """What the rates are rates of, where channels have left the network."""
+    before, after = (number(cost.get("parameters")) for cost in record.costs)
+    if before is None or after is None or after >= before:
+        return ""
+    return (
+        f'<p class="about">Rates count the {count(after)} parameters that the network has now; '
+        f"the original had {count(before)}.</p>"
     )
 
 
