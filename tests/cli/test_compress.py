@@ -277,4 +277,4 @@ def test_where_neurons_leave_the_table_says_of_how_many_parameters_its_rates_are
     record = tersenet(*source, "--recipe", recipe, "-o", tmp_path / "x.terse", "--json").record
     before, after = record["original"]["parameters"], record["result"]["parameters"]
     assert after < before == 9 * 16 + 17 * 3
-    assert f"count the {after:,} parameters that the network has now; the original had {before:,}" in found.stdout
+    assert f"count the {after:,} parameters that the network has now; the original had {before:,}" in found.out
