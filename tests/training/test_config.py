@@ -19,6 +19,8 @@ BAD = {
     "min_lr 0.2 lies above lr": {"min_lr": 0.2},
     "leave none of 2 at full rate": {"warmup_epochs": 2},
     "augment is none": {"augment_pixels": 2},
+    "but no factor; set l1, l2, li or lo": {"regularise": {"where": "fc*"}},
+    "with the whole penalty; use fewer": {"regularise": {"l1": 1e-4, "warmup_epochs": 2}},
 }
 
 

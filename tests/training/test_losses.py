@@ -1,73 +1,12 @@
-"""What is minimised: the loss of a batch, and penalties on weights alone."""
+"""What is minimised: the loss of a batch."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.nn.utils import parametrizations
 
 from tersenet.errors import TersenetError
-from tersenet.training.config import Regularise, TrainConfig
-from tersenet.training.losses import batch_loss, check_labels, count_correct, penalty, weights
-
-
-def test_penalties_sum_over_weights_and_leave_biases_and_normalisation_out():
-    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(3, 2))
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.fill_(-2.0)
-    got = penalty(net, Regularise(l1=0.5, l2=0.25))
-    elements = 2 * 4 + 3 * 2
-    assert got.item() == 0.5 * 2 * elements + 0.25 * 4 * elements
-    assert penalty(net, Regularise()) is None
-
-
-def test_the_gradient_of_a_penalty_is_that_of_its_formula():
-    net = nn.Linear(3, 2)
-    penalty(net, Regularise(l1=0.5, l2=0.25)).backward()
-    assert torch.allclose(net.weight.grad, 0.5 * net.weight.sign() + 0.5 * net.weight)
-    assert net.bias.grad is None
-
-
-def test_a_weight_shared_by_two_layers_is_penalised_once():
-    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
-    second.weight = first.weight
-    assert len(list(weights(nn.Sequential(first, second, first)))) == 1
-
-
-def test_a_weight_that_is_computed_is_penalised_as_the_layer_uses_it():
-    layer = parametrizations.weight_norm(nn.Linear(3, 2))
-    found = list(weights(nn.Sequential(layer)))
-    assert len(found) == 1 and torch.equal(found[0], layer.weight)
-
-
-class ByForm(nn.Module):
-    """Holds its weight as the rebuilt networks do: the form of `weight` is the child `weight_form`."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight_form = nn.Linear(2, 2, bias=False)
-        self.inner = nn.Linear(2, 1)
-
-    @property
-    def weight(self):
-        return 2 * self.weight_form.weight
-
-
-def test_a_weight_held_by_a_form_is_penalised_once_and_as_dense():
-    module = ByForm()
-    found = list(weights(module))
-    assert len(found) == 2 and torch.equal(found[0], 2 * module.weight_form.weight)
-    assert found[1] is module.inner.weight
-
-
-def test_recurrent_weights_count_as_weights():
-    assert len(list(weights(nn.LSTM(3, 4)))) == 2
-
-
-def test_a_penalty_on_a_network_without_weights_is_refused():
-    with pytest.raises(TersenetError, match="no weight of two or more dimensions"):
-        penalty(nn.BatchNorm1d(3), Regularise(l2=1))
+from tersenet.training.config import TrainConfig
+from tersenet.training.losses import batch_loss, check_labels, count_correct
 
 
 def test_losses_are_those_of_their_names():

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from tersenet.errors import TersenetError
 from tersenet.forms import Form
 from tersenet.graph import Network, WeightedLayer
+from tersenet.graph.patterns import choose, matches
 
 T = TypeVar("T")
 
 
-def matches(layer: WeightedLayer, pattern: str, layers: list[WeightedLayer]) -> bool:
-    """Whether a pattern names a layer: a glob over its name or its weight's, "op:" and a glob, "first", "last"."""
-    if pattern in ("first", "last"):
-        return layer.weight == layers[0 if pattern == "first" else -1].weight
-    if pattern.startswith("op:"):
-        return fnmatchcase(layer.op, pattern[3:])
-    return fnmatchcase(layer.name, pattern) or fnmatchcase(layer.weight, pattern)
-
-
 def select_layers(network: Network, where: str) -> list[WeightedLayer]:
     """The layers a pattern names, several patterns joined by commas. Refused if there are none."""
-    layers = network.weighted_layers()
-    unique = list({layer.weight: layer for layer in layers}.values())
-    patterns = [pattern.strip() for pattern in where.split(",")]
-    found = [layer for layer in unique if any(matches(layer, pattern, unique) for pattern in patterns)]
-    if not found:
-        names = [layer.name for layer in unique]
-        near = difflib.get_close_matches(where.removesuffix(".weight"), names, 3, 0.4) or names[:8]
-        raise TersenetError(
-            f"no layer matches '{where}'; the network has {len(names)} layers with weights, for example {', '.join(near)}"
-        )
-    return found
+    return choose(list({layer.weight: layer for layer in network.weighted_layers()}.values()), where)
 
 
 def setting(value: T | Mapping[str, T], layer: WeightedLayer, network: Network, what: str) -> T:

@@ -10,12 +10,32 @@ NotNegative = Annotated[float, Ge(0)]
 
 
 class Regularise(BaseModel):
-    """l1 * sum |w| + l2 * sum w^2 added to the loss, over weights: no biases, no normalisation (Han 2015)."""
+    """Penalties added to the loss, over weights: no biases, no normalisation.
+
+    l1 * sum |w| + l2 * sum w^2 (Han et al. 2015, arXiv:1506.02626), and over the neurons or filters of each layer
+    li * sum of the norms of their inputs' weights + lo * sum of the norms of their outputs' weights
+    (Pan et al. 2016, arXiv:1606.07326): a norm goes to zero as a whole, and the neuron with it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     l1: NotNegative = Field(default=0.0, description="factor of the sum of |w|; drives weights to zero")
     l2: NotNegative = Field(default=0.0, description="factor of the sum of w^2; keeps more accuracy after retraining")
+    li: NotNegative = Field(default=0.0, description="factor of the norms of all weights into a neuron, summed")
+    lo: NotNegative = Field(default=0.0, description="factor of the norms of all weights out of a neuron, summed")
+    warmup_epochs: NotNegative = Field(default=0.0, description="epochs in which the factors rise linearly from 0")
+    where: str = Field(default="*", description="layers that are penalised, patterns joined by commas")
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to add."""
+        return any((self.l1, self.l2, self.li, self.lo))
+
+    @model_validator(mode="after")
+    def _has_a_factor(self) -> "Regularise":
+        if not self.active and (self.warmup_epochs or self.where != "*"):
+            raise ValueError("regularise has warmup_epochs or where but no factor; set l1, l2, li or lo, or drop it")
+        return self
 
 
 class TrainConfig(BaseModel):
@@ -69,6 +89,11 @@ class TrainConfig(BaseModel):
             raise ValueError(f"min_lr {self.min_lr} lies above lr {self.lr}; the schedules fall, so set it below")
         if self.epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs} at full rate; use fewer")
+        if self.epochs and self.regularise.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"{self.regularise.warmup_epochs} warm-up epochs of regularise leave none of {self.epochs} "
+                "with the whole penalty; use fewer"
+            )
         if self.augment_pixels is not None and self.augment == "none":
             raise ValueError("augment_pixels is given but augment is none; choose flip_crop or shift, or drop it")
         return self

@@ -26,9 +26,10 @@ from tersenet.training.evaluate import Score, evaluate
 from tersenet.training.history import EpochRecord, History
 from tersenet.training.interrupts import DeferredInterrupts, Stopped
 from tersenet.training.layout import channels_last
-from tersenet.training.losses import batch_loss, check_labels, count_correct, penalty
+from tersenet.training.losses import batch_loss, check_labels, count_correct
 from tersenet.training.meter import Meter, Sums
 from tersenet.training.optimiser import make_optimiser
+from tersenet.training.regularise import Penalty
 from tersenet.training.schedule import learning_rate
 from tersenet.training.state import (
     fill_generators,
@@ -138,6 +139,7 @@ class _Run:
         if not self.parameters:
             raise TrainingError("the network has no parameter that trains; ask for 0 epochs, or unfreeze some")
         self.optimiser = make_optimiser(config, list(self.parameters))
+        self.penalty = Penalty(self.model, config.regularise)
         self.wrapped = devices.wrap(self.model)
 
         self.epoch = 0
@@ -193,12 +195,14 @@ class _Run:
             if config.precision != "float32":
                 outputs = outputs.float()
             loss = self.loss(outputs, y, x)
-            self.devices.backward(self.with_penalties(loss * share if share != 1.0 else loss), optimiser)
+            done_epochs = self.epoch + min((step + 1) * length, 1.0)
+            mine = loss * share if share != 1.0 else loss
+            self.devices.backward(self.with_penalties(mine, done_epochs), optimiser)
             if config.clip_grad_norm is not None:
                 nn.utils.clip_grad_norm_(self.parameters, config.clip_grad_norm, foreach=True)
             optimiser.step()
             if self.after_step is not None:
-                self.after_step(self.model, min((self.epoch + (step + 1) * length) / config.epochs, 1.0))
+                self.after_step(self.model, done_epochs / config.epochs)
             correct = count_correct(outputs.detach(), y)
             self.meter.add(step, loss, correct, len(x), y.numel())
             self.step = step + 1
@@ -221,8 +225,8 @@ class _Run:
             return self.criterion(outputs, target, inputs)
         return batch_loss(self.config, outputs, target)
 
-    def with_penalties(self, loss: Tensor) -> Tensor:
-        more = penalty(self.model, self.config.regularise)
+    def with_penalties(self, loss: Tensor, done_epochs: float) -> Tensor:
+        more = self.penalty(done_epochs)
         if more is not None:
             loss = loss + more
         if self.loss_extra is not None:

@@ -1,0 +1,149 @@
+"""Penalties on weights: l1, l2, and the norms that take whole neurons away (Pan et al. 2016, arXiv:1606.07326).
+
+READ FIRST
+  1. Which weights are penalised is settled before training; what each is, as the layer uses it, is computed anew at
+     each step, from its form where it has one.
+  2. A weight comes once, also where layers share it. Biases and normalisations, which have fewer than two
+     dimensions, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tersenet.graph import Network, WeightedLayer
+from tersenet.graph.patterns import choose
+from tersenet.training.config import Regularise
+from tersenet.training.errors import TrainingError
+
+# What the layers of an nn.Module are called on the op list.
+_OPS = {
+    nn.Linear: "linear",
+    nn.Conv1d: "conv1d",
+    nn.Conv2d: "conv2d",
+    nn.Conv3d: "conv3d",
+    nn.ConvTranspose1d: "conv_transpose1d",
+    nn.ConvTranspose2d: "conv_transpose2d",
+    nn.ConvTranspose3d: "conv_transpose3d",
+    nn.Embedding: "embedding",
+}
+
+
+def neuron_norms(
+    weight: Tensor, op: str, groups: int = 1
+) -> tuple[Float[Tensor, " outputs"], Float[Tensor, " inputs"]]:
+    """The L2 norm of all weights into each output of a layer, and of all weights out of each of its inputs.
+
+    Outputs and inputs are neurons of a linear layer, channels of a convolution. The norm of zeros has the gradient 0.
+    """
+    parts = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    first = torch.linalg.vector_norm(parts, dim=(2, 3)).flatten()
+    second = torch.linalg.vector_norm(parts, dim=(1, 3)).flatten()
+    inputs_first = op == "embedding" or op.startswith("conv_transpose")
+    return (second, first) if inputs_first else (first, second)
+
+
+@dataclass(frozen=True)
+class StoredWeight:
+    """A weight of two or more dimensions, and where a model holds it."""
+
+    layer: WeightedLayer
+    groups: int
+    module: nn.Module
+    attribute: str
+
+    def value(self) -> Tensor:
+        """The weight as the layer uses it; differentiable."""
+        weight: Tensor = getattr(self.module, self.attribute)
+        return weight
+
+
+class Penalty:
+    """What `regularise` adds to the loss of a model."""
+
+    def __init__(self, model: nn.Module, regularise: Regularise) -> None:
+        self.regularise = regularise
+        self.weights = _chosen(model, regularise.where) if regularise.active else []
+
+    def __call__(self, time_epochs: float) -> Float[Tensor, ""] | None:
+        """The penalty `time_epochs` after the start of training, or None where there is none."""
+        by, warmup = self.regularise, self.regularise.warmup_epochs
+        share = min(time_epochs / warmup, 1.0) if warmup else 1.0
+        terms: list[Tensor] = []
+        for stored in self.weights if share else ():
+            weight = stored.value()
+            if by.l1:
+                terms.append(share * by.l1 * weight.abs().sum())
+            if by.l2:
+                terms.append(share * by.l2 * weight.square().sum())
+            if by.li or by.lo:
+                into, out_of = neuron_norms(weight, stored.layer.op, stored.groups)
+                terms.append(share * (by.li * into.sum() + by.lo * out_of.sum()))
+        return sum(terms[1:], terms[0]) if terms else None
+
+
+def _chosen(model: nn.Module, where: str) -> list[StoredWeight]:
+    """The weights whose layers a pattern names. Refused if there are none."""
+    found = stored_weights(model)
+    if not found:
+        raise TrainingError("regularise is set, but the network has no weight of two or more dimensions; drop it")
+    names = {layer.weight for layer in choose([stored.layer for stored in found], where)}
+    return [stored for stored in found if stored.layer.weight in names]
+
+
+def stored_weights(model: nn.Module) -> list[StoredWeight]:
+    """The weight of every layer that multiplies: in forward order where the model is a Network, else as declared."""
+    kinds = _kinds(model)
+    found: dict[str, StoredWeight] = {}
+    for name, module, attribute in _walk(model, "", set()):
+        layer = WeightedLayer(name.removesuffix(".weight"), "", name, None, -1)
+        layer, groups = kinds.get(name, (layer, 1))
+        found[name] = StoredWeight(layer, groups, module, attribute)
+    order = {name: number for number, name in enumerate(kinds)}
+    return sorted(found.values(), key=lambda stored: order.get(stored.layer.weight, len(order)))
+
+
+def _kinds(model: nn.Module) -> dict[str, tuple[WeightedLayer, int]]:
+    """Layer and groups of every weight whose operation is known."""
+    kinds: dict[str, tuple[WeightedLayer, int]] = {}
+    if isinstance(model, Network):
+        for layer in model.weighted_layers():
+            groups = model.graph.nodes[layer.index].get("groups") if layer.op.startswith("conv") else 1
+            kinds.setdefault(layer.weight, (layer, groups))
+        return kinds
+    for number, (name, module) in enumerate(model.named_modules()):
+        op = next((op for kind, op in _OPS.items() if isinstance(module, kind)), None)
+        if op is not None:
+            weight = f"{name}.weight" if name else "weight"
+            kinds[weight] = (WeightedLayer(name, op, weight, None, number), getattr(module, "groups", 1))
+    return kinds
+
+
+def _walk(module: nn.Module, prefix: str, seen: set[int]) -> Iterator[tuple[str, nn.Module, str]]:
+    """Name, module and attribute of each weight. `seen` holds ids of modules and parameters, which live on; never of
+    what a form computed.
+    """
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    own = {name: None for name, _ in module.named_parameters(recurse=False)}
+    below = dict(module.named_children())
+    # A form is the child `<name>_form` of its layer; PyTorch itself has `parametrizations` for such weights.
+    own.update(dict.fromkeys(name.removesuffix("_form") for name in below if name.endswith("_form")))
+    parametrized = below.pop("parametrizations", None)
+    if parametrized is not None:
+        own.update(dict.fromkeys(name for name, _ in parametrized.named_children()))
+    for name in own:
+        weight = getattr(module, name)
+        if name.startswith("weight") and weight.ndim >= 2 and id(weight) not in seen:
+            if isinstance(weight, nn.Parameter):
+                seen.add(id(weight))
+            yield prefix + name, module, name
+    for name, child in below.items():
+        if not name.endswith("_form"):
+            yield from _walk(child, f"{prefix}{name}.", seen)
