@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tersenet.recipes.steps.base import Situation, Step
 from tersenet.recipes.steps.batchnorm import CorrectBatchNorm, FoldBatchNorm
+from tersenet.recipes.steps.dropneuron import DropNeuron
 from tersenet.recipes.steps.prune import Prune
 from tersenet.recipes.steps.quantize import Quantize
 from tersenet.recipes.steps.remove_dead import RemoveDead
@@ -14,7 +15,7 @@ from tersenet.recipes.steps.store import Store
 from tersenet.recipes.steps.train import Train
 
 AnyStep = Annotated[
-    Train | Prune | RemoveDead | Store | Quantize | CorrectBatchNorm | FoldBatchNorm | Round,
+    Train | Prune | DropNeuron | RemoveDead | Store | Quantize | CorrectBatchNorm | FoldBatchNorm | Round,
     Field(discriminator="id"),
 ]
 
