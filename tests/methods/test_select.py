@@ -41,6 +41,8 @@ def test_patterns_name_layers_by_name_operation_and_place(net, where, names):
 def test_a_pattern_that_names_nothing_is_refused_with_the_nearest_names(net):
     with pytest.raises(TersenetError, match=r"no layer matches 'cnv1'.*conv1"):
         select_layers(net, "cnv1")
+    with pytest.raises(TersenetError, match=r"no layer matches 'f1'.*fc1"):
+        select_layers(net, "conv*, f1")
 
 
 def test_the_first_pattern_that_fits_gives_the_setting(net):

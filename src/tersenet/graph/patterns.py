@@ -20,13 +20,14 @@ def matches(layer: WeightedLayer, pattern: str, layers: Sequence[WeightedLayer])
 
 
 def choose(layers: Sequence[WeightedLayer], where: str) -> list[WeightedLayer]:
-    """Those of the layers that a pattern names, several patterns joined by commas. Refused if there are none."""
+    """Those of the layers that a pattern names, several patterns joined by commas. One that names none is refused."""
     patterns = [pattern.strip() for pattern in where.split(",")]
-    found = [layer for layer in layers if any(matches(layer, pattern, layers) for pattern in patterns)]
-    if not found:
-        names = [layer.name for layer in layers]
-        near = difflib.get_close_matches(where.removesuffix(".weight"), names, 3, 0.4) or names[:8]
-        raise TersenetError(
-            f"no layer matches '{where}'; the network has {len(names)} layers with weights, for example {', '.join(near)}"
-        )
-    return found
+    for pattern in patterns:
+        if not any(matches(layer, pattern, layers) for layer in layers):
+            names = [layer.name for layer in layers]
+            near = difflib.get_close_matches(pattern.removesuffix(".weight"), names, 3, 0.4) or names[:8]
+            raise TersenetError(
+                f"no layer matches '{pattern}'; the network has {len(names)} layers with weights, "
+                f"for example {', '.join(near)}"
+            )
+    return [layer for layer in layers if any(matches(layer, pattern, layers) for pattern in patterns)]
