@@ -3,7 +3,8 @@
 from tersenet.forms.base import FORMS, Form, form_class, lift
 from tersenet.forms.codebook import Codebook
 from tersenet.forms.dense import Dense
+from tersenet.forms.masked import Masked
 from tersenet.forms.sparse import Sparse
 from tersenet.forms.uniform import Uniform
 
-__all__ = ["FORMS", "Codebook", "Dense", "Form", "Sparse", "Uniform", "form_class", "lift"]
+__all__ = ["FORMS", "Codebook", "Dense", "Form", "Masked", "Sparse", "Uniform", "form_class", "lift"]

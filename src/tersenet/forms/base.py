@@ -18,6 +18,7 @@ FORMS: dict[str, str] = {
     "codebook": "tersenet.forms.codebook:Codebook",
     "uniform": "tersenet.forms.uniform:Uniform",
     "dense": "tersenet.forms.dense:Dense",
+    "masked": "tersenet.forms.masked:Masked",
 }
 
 
