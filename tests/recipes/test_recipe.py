@@ -60,10 +60,10 @@ def test_settings_reach_the_steps_that_take_them_and_are_refused_elsewhere():
         load_recipe("share-code").with_settings(keep={"*": 0.5})
 
 
-def test_the_page_on_recipes_names_every_step_and_its_example_is_one():
+def test_the_page_on_recipes_names_every_step_and_its_examples_are_some():
     page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
-    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert parse(example, "recipes.md").name == "mine"
+    examples = [parse(text, "recipes.md") for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    assert [example.name for example in examples] == ["mine", "recipes"]
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(
         schema()["properties"]["steps"]["items"]["discriminator"]["mapping"]
     )

@@ -29,7 +29,10 @@ class Neighbours:
 
     def __post_init__(self) -> None:
         if not 0 < self.n < self.m:
-            raise TersenetError(f"the pattern {self.n}:{self.m} keeps {self.n} of {self.m}; expected 1 to m - 1 of m")
+            raise TersenetError(f"the pattern {self} keeps {self.n} of {self.m}; expected 1 to m - 1 of m")
+
+    def __str__(self) -> str:
+        return f"{self.n}:{self.m}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,10 @@ class Blocks:
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.columns < 1 or self.rows * self.columns == 1:
-            raise TersenetError(f"blocks of {self.rows}x{self.columns}; expected two weights or more in a block")
+            raise TersenetError(f"blocks of {self}; expected two weights or more in a block")
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}"
 
 
 Pattern = Neighbours | Blocks
@@ -69,7 +75,7 @@ def pattern_mask(
     """
     if isinstance(pattern, Neighbours):
         if keep is not None:
-            raise TersenetError(f"the pattern {pattern.n}:{pattern.m} says how many weights stay; drop keep")
+            raise TersenetError(f"the pattern {pattern} says how many weights stay; drop keep")
         return _neighbours(_numbers(scores), pattern)
     units = _units(scores, pattern)
     return _spread(_largest(units, keep), scores.shape, pattern)

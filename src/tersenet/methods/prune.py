@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.forms import Dense, Sparse
+from tersenet.forms import Dense, Masked, Sparse
 from tersenet.graph import Network
-from tersenet.methods.select import replace_form
+from tersenet.methods.patterns import Neighbours, Pattern, joint_mask, pattern_mask
+from tersenet.methods.select import replace_form, setting
+
+Masks = dict[str, Tensor]
+ROWS_READ_INPUTS = ("linear", "conv1d", "conv2d")
 
 
 def keep_largest(weight: Tensor, keep: float) -> Tensor:
@@ -16,35 +23,90 @@ def keep_largest(weight: Tensor, keep: float) -> Tensor:
 
     At least one weight stays. Raises TersenetError for a share outside (0, 1].
     """
-    if not 0 < keep <= 1:
-        raise TersenetError(f"a keep-fraction of {keep}; expected more than 0 and at most 1")
-    flat = weight.reshape(-1)
-    count = max(round(keep * flat.numel()), 1)
-    order = torch.sort(flat.abs(), descending=True, stable=True).indices
-    pruned = torch.zeros_like(flat)
-    pruned[order[:count]] = flat[order[:count]]
-    return pruned.reshape(weight.shape)
+    return torch.where(pattern_mask(weight.abs(), keep=keep), weight, 0.0)
 
 
-def above_threshold(weight: Tensor, quality: float) -> Tensor:
-    """`weight` with |w| <= quality x standard deviation set to zero (Han et al. 2015, section 3).
+def quality_threshold(weight: Tensor, quality: float) -> float:
+    """quality x standard deviation, at or below which a weight goes (Han et al. 2015, section 3).
 
     The deviation is that of the weights that are not zero yet, so that pruning again goes further.
     """
-    if quality < 0:
+    if not quality >= 0:
         raise TersenetError(f"a quality parameter of {quality}; expected 0 or more")
     alive = weight[weight != 0]
-    threshold = quality * float(alive.std(correction=0)) if alive.numel() else 0.0
-    return torch.where(weight.abs() > threshold, weight, torch.zeros_like(weight))
+    return quality * float(alive.std(correction=0)) if alive.numel() else 0.0
 
 
-def global_keep(weights: dict[str, Tensor], keep: float) -> dict[str, Tensor]:
-    """One threshold for all weights together, such that the share `keep` of them stays."""
-    if not 0 < keep <= 1:
-        raise TersenetError(f"a keep-fraction of {keep}; expected more than 0 and at most 1")
-    joined = keep_largest(torch.cat([weight.reshape(-1) for weight in weights.values()]), keep)
-    parts = torch.split(joined, [weight.numel() for weight in weights.values()])
-    return {name: part.reshape(weights[name].shape) for name, part in zip(weights, parts)}
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Which weights stay: one of the first three, for all layers or by pattern of their names, or a pattern n:m.
+
+    keep        the fraction with the largest scores
+    quality     scores above quality x the standard deviation of the layer's weights
+    threshold   scores above it; above 0, the zeros that are there stay zero
+    pattern     what stays or goes together: n of m neighbours, or blocks
+    together    one threshold for all layers, such that `keep` of all their weights stay
+    """
+
+    keep: float | Mapping[str, float] | None = None
+    quality: float | Mapping[str, float] | None = None
+    threshold: float | Mapping[str, float] | None = None
+    pattern: Pattern | None = None
+    together: bool = False
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("keep", "quality", "threshold") if getattr(self, name) is not None]
+        if isinstance(self.pattern, Neighbours):
+            if given or self.together:
+                what = given[0] if given else "the threshold for all layers"
+                raise TersenetError(f"the pattern {self.pattern} says how many weights of each row stay; drop {what}")
+        elif len(given) != 1:
+            raise TersenetError(
+                "give either keep (a fraction), quality (times the standard deviation) or threshold (of |w|); "
+                f"{' and '.join(given) or 'none'} came"
+            )
+        elif self.pattern is not None and self.keep is None:
+            raise TersenetError(f"blocks of {self.pattern} need keep, the fraction of them that stays; drop {given[0]}")
+        elif self.together and (self.keep is None or isinstance(self.keep, Mapping)):
+            raise TersenetError("one threshold for all layers takes one keep-fraction for all of them together")
+
+    def masks(self, network: Network, scores: Masks, now: Callable[[float], float] = float) -> Masks:
+        """True for the weights that stay, by name, from a score for each of them.
+
+        now   the fraction that stays by now, from the one that stays in the end
+        """
+        layers = {layer.weight: layer for layer in reversed(network.weighted_layers()) if layer.weight in scores}
+        if isinstance(self.pattern, Neighbours):
+            for layer in layers.values():
+                if layer.op not in ROWS_READ_INPUTS:
+                    raise TersenetError(
+                        f"the pattern {self.pattern} is for rows that read the inputs, and '{layer.name}' is "
+                        f"{layer.op}; leave it out, or prune it in blocks"
+                    )
+            return {name: pattern_mask(one, self.pattern) for name, one in scores.items()}
+        if self.together:
+            assert self.keep is not None and not isinstance(self.keep, Mapping)
+            return joint_mask(scores, now(self.keep), self.pattern)
+        masks = {}
+        for name, one in scores.items():
+            if self.keep is not None:
+                masks[name] = pattern_mask(one, self.pattern, now(setting(self.keep, layers[name], network, "keep")))
+            elif self.quality is not None:
+                quality = setting(self.quality, layers[name], network, "quality")
+                masks[name] = one > quality_threshold(_weights(network, name), quality)
+            else:
+                assert self.threshold is not None
+                threshold = setting(self.threshold, layers[name], network, "threshold")
+                if not threshold >= 0:
+                    raise TersenetError(f"a threshold of {threshold} for '{name}'; expected 0 or more")
+                masks[name] = one > threshold
+        return masks
+
+
+def _weights(network: Network, name: str) -> Tensor:
+    """The weights, those included that a mask leaves out for a while."""
+    form = network.form(name)
+    return form.values.detach() if isinstance(form, Masked) else network.dense(name)
 
 
 def attach_pruned(network: Network, name: str, pruned: Tensor) -> None:

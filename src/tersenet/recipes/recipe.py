@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tersenet.container import read_file
 from tersenet.errors import TersenetError
@@ -26,6 +26,16 @@ class Recipe(BaseModel):
     source: str = ""
     steps: tuple[AnyStep, ...] = ()
     coder: Literal["raw", "huffman", "rans", "range"] = "huffman"
+
+    @model_validator(mode="after")
+    def _rewinds_backwards(self) -> Recipe:
+        for before, step in enumerate(self.steps):
+            if isinstance(step, Prune) and isinstance(step.rewind, int) and step.rewind > before:
+                raise ValueError(
+                    f"step {before + 1} rewinds to step {step.rewind}, which is not before it; "
+                    f"name one of {before} earlier steps, or start"
+                )
+        return self
 
     @property
     def trains(self) -> bool:
@@ -51,8 +61,9 @@ class Recipe(BaseModel):
         for step in self.steps:
             if isinstance(step, Store) and step.form == "codebook" and bits is not None:
                 step, used["bits"] = Store(**step.model_dump() | {"bits": bits}), True
-            if isinstance(step, Prune) and keep is not None:
-                step = Prune(**step.model_dump() | {"keep": keep, "quality": None, "scope": "layer"})
+            if isinstance(step, Prune) and step.takes_keep and keep is not None:
+                only = {"keep": keep, "quality": None, "threshold": None, "scope": "layer"}
+                step = Prune(**step.model_dump() | only)
                 used["keep"] = True
             steps.append(step)
         unused = [name for name, done in used.items() if not done]

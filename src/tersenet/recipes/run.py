@@ -158,8 +158,8 @@ class _Runner:
         label = step.label(stage) + (f" (attempt {attempt + 1})" if attempt else "")
         self.on_event({"kind": "stage", "label": label, "number": number, "steps": len(self.task.recipe.steps)})
         at = self._situation(stage, label)
-        network, notes = step.change(self._network(), at)
-        history = self._train(network, step, stage, key, label)
+        network, notes = step.change(self._network(self.current), at)
+        history = self._train(network, step, at, key, label)
         network, more = step.settle(network, at)
         provisional = artifact.to_bytes(network, "raw")
         entry = {
@@ -185,10 +185,11 @@ class _Runner:
         self.position += 1
         return entry
 
-    def _network(self) -> Network:
-        if self.current is None:
-            return self.start.clone()
-        contents = decode(read_file(self.current), name=str(self.current), max_bytes=self._limit())
+    def _network(self, file: Path | None) -> Network:
+        """The network of a stage, or without one that which the run began with."""
+        if file is None:
+            return self.start.clone().to(self.task.device)
+        contents = decode(read_file(file), name=str(file), max_bytes=self._limit())
         return artifact.from_contents(contents).to(self.task.device)
 
     def _situation(self, stage: int, label: str) -> Situation:
@@ -198,11 +199,18 @@ class _Runner:
                 raise TersenetError(f"step {label} chooses by validation data, and none was given; pass validate")
             return _quality(score)
 
-        task = self.task
-        return Situation(stage=stage, seed=task.seed, train=task.train, validate=task.validate, quality=quality)
+        def earlier(steps: int) -> Network:
+            kept = [entry for entry in self.record.stages if not entry["rejected"]]
+            files = [entry["file"] for entry in kept if int(entry["key"].split(".")[0]) < steps]
+            return self._network(self.task.run_dir / files[-1] if files else None)
 
-    def _train(self, network: Network, step: Step, stage: int, key: str, label: str) -> list[dict[str, Any]]:
-        config = step.train_config(stage)
+        task = self.task
+        return Situation(
+            stage=stage, seed=task.seed, train=task.train, validate=task.validate, quality=quality, earlier=earlier
+        )
+
+    def _train(self, network: Network, step: Step, at: Situation, key: str, label: str) -> list[dict[str, Any]]:
+        config = step.train_config(at.stage)
         if config is None or config.epochs == 0:
             return []
         history = fit(
@@ -214,7 +222,7 @@ class _Runner:
             checkpoint=self.task.run_dir / f"train-{key}.ckpt",
             device=self.task.device,
             criterion=self._criterion(step, config),
-            after_step=step.after_step(stage),
+            after_step=step.after_step(at),
             on_event=lambda event: self.on_event({"kind": "train", "label": label, **event}),
         )
         return [asdict(epoch) for epoch in history.epochs]
@@ -294,7 +302,7 @@ class _Runner:
         return 8 * FLOAT32_BYTES * given + (64 << 20)
 
     def _finish(self) -> tuple[bytes, RunRecord]:
-        network = self._network()
+        network = self._network(self.current)
         final = self.record.final
         if "test" not in final:
             final["validate"] = self._score(network, self.task.validate, "result: validate")

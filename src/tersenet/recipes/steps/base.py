@@ -37,6 +37,7 @@ class Situation:
     train      the training data, or None where none was given
     validate   the validation data, likewise
     quality    the score of a network on `validate` that the run decides by, larger is better
+    earlier    the network after that many steps of the recipe; after 0 it is the one the run began with
     """
 
     stage: int
@@ -44,6 +45,7 @@ class Situation:
     train: Any
     validate: Any
     quality: Callable[[Network], float]
+    earlier: Callable[[int], Network]
 
 
 class Step(BaseModel):
@@ -70,7 +72,7 @@ class Step(BaseModel):
     def train_config(self, stage: int) -> TrainConfig | None:
         return self.train
 
-    def after_step(self, stage: int) -> AfterStep | None:
+    def after_step(self, at: Situation) -> AfterStep | None:
         """What is done to the network after each step of training, if anything is."""
         return None
 
