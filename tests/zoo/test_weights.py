@@ -183,3 +183,39 @@ def test_the_published_checkpoint_equals_its_safetensors_form(data_dir):
     with pytest.raises(WeightsError, match=r"missing: layer1\.3\.conv1\.weight"):
         load_weights(network("resnet32"), folder / "resnet20-12fca82f.safetensors")
     assert "module.conv1.weight" in read_tensors(folder / "resnet20-12fca82f.th")
+
+
+def pruned_state():
+    model = network("mlp")
+    torch.nn.utils.prune.l1_unstructured(model.fc1, "weight", 0.8)
+    torch.nn.utils.prune.l1_unstructured(model.fc1, "weight", 0.5)
+    torch.nn.utils.prune.random_unstructured(model.fc2, "bias", 3)
+    return model, model.state_dict()
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_originals_and_masks_of_pruned_layers_go_in_as_one_weight(tmp_path, prefix):
+    model, state = pruned_state()
+    save_file({prefix + name: tensor for name, tensor in state.items()}, tmp_path / "w.safetensors")
+    got = loaded(tmp_path / "w.safetensors")
+    assert torch.equal(got["fc1.weight"], model.fc1.weight)
+    assert torch.equal(got["fc2.bias"], model.fc2.bias)
+    assert int((got["fc1.weight"] == 0).sum()) == round(0.9 * got["fc1.weight"].numel())
+    assert not bool((got["fc1.weight"].signbit() & (got["fc1.weight"] == 0)).any())
+
+
+def test_a_network_that_is_pruned_itself_takes_originals_and_masks_as_they_are(tmp_path):
+    _, state = pruned_state()
+    save_file(state, tmp_path / "w.safetensors")
+    other, _ = pruned_state()
+    assert same(load_weights(other, tmp_path / "w.safetensors").state_dict(), state)
+
+
+def test_an_original_without_its_mask_and_a_mask_of_another_shape_are_refused(tmp_path):
+    _, state = pruned_state()
+    save_file({name: tensor for name, tensor in state.items() if name != "fc1.weight_mask"}, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=r"fc1.weight_orig has no fc1.weight_mask beside it"):
+        loaded(tmp_path / "a.safetensors")
+    save_file(state | {"fc1.weight_mask": torch.ones(3, 4)}, tmp_path / "b.safetensors")
+    with pytest.raises(WeightsError, match=r"fc1.weight_mask is 3x4 where 120x784 is expected"):
+        loaded(tmp_path / "b.safetensors")

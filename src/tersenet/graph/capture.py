@@ -25,6 +25,7 @@ from torch.export.graph_signature import InputKind
 
 from tersenet.errors import TersenetError
 from tersenet.graph._translate import CaptureError, Translation, users_line
+from tersenet.graph.masks import masks_applied
 from tersenet.graph.network import Network
 from tersenet.ir import DTYPES, Graph, Input, Preprocess
 
@@ -42,12 +43,17 @@ def capture(
     it is.
 
     The network has copies of the model's tensors under their own names; a tensor shared by several modules
-    has its first name. BatchNorm's `num_batches_tracked` is left out. A Network is copied as it is, forms
-    included.
+    has its first name. BatchNorm's `num_batches_tracked` is left out. Weights that torch.nn.utils.prune masks
+    are stored as they are used, zeros in place. A Network is copied as it is, forms included.
     """
     if isinstance(model, Network):
         return _recaptured(model, preprocess)
     inputs = _checked_example(example)
+    with masks_applied(model):
+        return _captured(model, inputs, preprocess)
+
+
+def _captured(model: nn.Module, inputs: tuple[Tensor, ...], preprocess: Preprocess | None) -> Network:
     names = _names(model)
     program = _export(model, inputs)
     translation = Translation(_batch_symbol(program, inputs))

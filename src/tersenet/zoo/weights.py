@@ -32,6 +32,7 @@ def load_weights(model: M, path: str | Path) -> M:
     tensors = _strip_prefixes(read_tensors(path), model)
     tensors = dequantize(tensors, path)
     expected = model.state_dict()
+    tensors = apply_masks(tensors, expected, path)
     _check_match(tensors, expected, path)
     with torch.no_grad():
         for name, target in expected.items():
@@ -82,6 +83,19 @@ def dequantize(tensors: Mapping[str, Tensor], path: str | Path) -> dict[str, Ten
                 )
         column = (-1, *[1] * (level.ndim - 1))
         result[f"{layer}.weight"] = (level.float() - zero.float().view(column)) * scale.float().view(column)
+    return result
+
+
+def apply_masks(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """Replace n_orig and n_mask, as torch.nn.utils.prune leaves them, by n = n_orig * n_mask, where n is expected."""
+    result = dict(tensors)
+    for name in [name for name in expected if f"{name}_orig" in tensors and name not in tensors]:
+        original, mask = result.pop(f"{name}_orig"), result.pop(f"{name}_mask", None)
+        if mask is None:
+            raise WeightsError(f"{path}: {name}_orig has no {name}_mask beside it; save the whole state_dict()")
+        if mask.shape != original.shape:
+            raise WeightsError(f"{path}: {name}_mask is {_shape(mask)} where {_shape(original)} is expected")
+        result[name] = original * mask + 0.0  # a negative weight times 0 is a negative zero
     return result
 
 
