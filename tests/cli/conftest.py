@@ -29,6 +29,7 @@ steps:
 OWN = """\
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch.utils.data import DataLoader, TensorDataset
 
 
@@ -39,6 +40,12 @@ def network(classes=3):
 
 def twelve():
     return network(12)
+
+
+def pruned():
+    model = network()
+    prune.l1_unstructured(model[0], "weight", 0.75)
+    return model
 
 
 def not_finite():

@@ -91,6 +91,17 @@ def test_a_module_and_a_shape_do_where_there_is_no_data(tersenet, tmp_path, monk
     assert load(tmp_path / "x.terse")(torch.zeros(3, 40)).shape == (3, 30)
 
 
+def test_what_torch_pruned_keeps_its_zeros_while_it_trains_on(tersenet, shelf, tmp_path):
+    recipe = tmp_path / "zeros.yaml"
+    recipe.write_text("steps: [{id: prune, where: '0', threshold: 0, train: {epochs: 1}}]")
+    words = ["compress", f"{shelf.own}:pruned", "--recipe", recipe, "--data", f"{shelf.own}:loaders"]
+    ran = tersenet(*words, "-o", tmp_path / "x.terse", "--json")
+    assert ran.code == 0
+    rows = {row["name"]: row for row in ran.record["layers"]}
+    assert (rows["0.weight"]["nonzeros"], rows["2.weight"]["nonzeros"]) == (32, 48)
+    assert load(tmp_path / "x.terse").weighted_layers()[0].weight == "0.weight"
+
+
 def test_a_compressed_file_can_be_compressed_again(tersenet, shelf, tmp_path):
     output = tmp_path / "again.terse"
     words = ["compress", shelf.terse, "--recipe", "dense", "--coder", "raw", "-o", output]

@@ -33,7 +33,7 @@ class Recipe(BaseModel):
             if isinstance(step, Prune) and isinstance(step.rewind, int) and step.rewind > before:
                 raise ValueError(
                     f"step {before + 1} rewinds to step {step.rewind}, which is not before it; "
-                    f"name one of {before} earlier steps, or start"
+                    f"name an earlier one, or start"
                 )
         return self
 
