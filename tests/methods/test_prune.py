@@ -103,6 +103,17 @@ def test_thresholds_below_zero_and_nan_are_refused(bad):
             rule.masks(network, _scores(network))
 
 
+@pytest.mark.parametrize(
+    "rule", [Rule(keep=0.5), Rule(keep=0.5, together=True), Rule(quality=1.0), Rule(threshold=0.1)]
+)
+def test_weights_that_are_nan_are_refused_and_not_taken_for_small_ones(rule):
+    network = _two_layers()
+    with torch.no_grad():
+        network.layer("1").weight[0, 0] = float("nan")
+    with pytest.raises(TersenetError, match="are NaN"):
+        rule.masks(network, _scores(network))
+
+
 def test_neighbours_of_a_weight_whose_rows_do_not_read_the_inputs_are_refused():
     network = capture(torch.nn.Embedding(5, 8), torch.zeros(2, 3, dtype=torch.int64))
     with pytest.raises(TersenetError, match="2:4 is for rows that read the inputs, and '.*' is embedding"):

@@ -76,7 +76,7 @@ def pattern_mask(
     if isinstance(pattern, Neighbours):
         if keep is not None:
             raise TersenetError(f"the pattern {pattern} says how many weights stay; drop keep")
-        return _neighbours(_numbers(scores), pattern)
+        return _neighbours(no_nan(scores), pattern)
     units = _units(scores, pattern)
     return _spread(_largest(units, keep), scores.shape, pattern)
 
@@ -91,9 +91,13 @@ def joint_mask(
     return {name: _spread(part, scores[name].shape, pattern) for name, part in zip(units, parts)}
 
 
-def _numbers(scores: Tensor) -> Tensor:
-    if bool(scores.isnan().any()):
-        raise TersenetError(f"{int(scores.isnan().sum())} of {scores.numel()} scores are NaN; repair the network first")
+def no_nan(scores: Tensor) -> Tensor:
+    """The scores, if all of them are numbers."""
+    missing = int(scores.isnan().sum())
+    if missing:
+        raise TersenetError(
+            f"{missing} of {scores.numel()} scores are NaN; repair the network, or train it at a lower rate"
+        )
     return scores
 
 
@@ -121,7 +125,7 @@ def _neighbours(scores: Tensor, pattern: Neighbours) -> Tensor:
 
 def _units(scores: Tensor, pattern: Blocks | None) -> Tensor:
     """One score for each thing that stays or goes, one-dimensional: a weight, or a block."""
-    scores = _numbers(scores)
+    scores = no_nan(scores)
     if pattern is None:
         return scores.reshape(-1)
     squares = scores.reshape(len(scores), -1).double().square()

@@ -11,7 +11,7 @@ from torch import Tensor
 from tersenet.errors import TersenetError
 from tersenet.forms import Dense, Masked, Sparse
 from tersenet.graph import Network
-from tersenet.methods.patterns import Neighbours, Pattern, joint_mask, pattern_mask
+from tersenet.methods.patterns import Neighbours, Pattern, joint_mask, no_nan, pattern_mask
 from tersenet.methods.select import replace_form, setting
 
 Masks = dict[str, Tensor]
@@ -93,13 +93,13 @@ class Rule:
                 masks[name] = pattern_mask(one, self.pattern, now(setting(self.keep, layers[name], network, "keep")))
             elif self.quality is not None:
                 quality = setting(self.quality, layers[name], network, "quality")
-                masks[name] = one > quality_threshold(_weights(network, name), quality)
+                masks[name] = no_nan(one) > quality_threshold(_weights(network, name), quality)
             else:
                 assert self.threshold is not None
                 threshold = setting(self.threshold, layers[name], network, "threshold")
                 if not threshold >= 0:
                     raise TersenetError(f"a threshold of {threshold} for '{name}'; expected 0 or more")
-                masks[name] = one > threshold
+                masks[name] = no_nan(one) > threshold
         return masks
 
 

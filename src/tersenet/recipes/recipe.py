@@ -32,8 +32,7 @@ class Recipe(BaseModel):
         for before, step in enumerate(self.steps):
             if isinstance(step, Prune) and isinstance(step.rewind, int) and step.rewind > before:
                 raise ValueError(
-                    f"step {before + 1} rewinds to step {step.rewind}, which is not before it; "
-                    f"name an earlier one, or start"
+                    f"step {before + 1} rewinds to step {step.rewind}, which is not before it; name one that is, or start"
                 )
         return self
 
