@@ -1,6 +1,7 @@
 """nn.Module to op list and back, and what can be done to a network in between."""
 
 from tersenet.graph._translate import CaptureError
+from tersenet.graph.bypass import Bypass, bypass, bypasses
 from tersenet.graph.capture import capture
 from tersenet.graph.dead import remove_dead
 from tersenet.graph.fold import fold_batchnorm
@@ -10,11 +11,14 @@ from tersenet.graph.shapes import value_shapes
 from tersenet.graph.surgery import Group, coupled_groups, remove_channels, remove_rows
 
 __all__ = [
+    "Bypass",
     "CaptureError",
     "Group",
     "Layer",
     "Network",
     "WeightedLayer",
+    "bypass",
+    "bypasses",
     "capture",
     "coupled_groups",
     "fold_batchnorm",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tersenet.forms import Dense, Sparse
 from tersenet.graph import Network, remove_dead
-from tersenet.methods.prune import attach_pruned
+from tersenet.methods.prune import with_pruned_dense
 
 
 def remove_dead_units(network: Network) -> Network:
@@ -12,16 +11,7 @@ def remove_dead_units(network: Network) -> Network:
 
     Pruned weights stay pruned. Layers whose weight has another form keep all theirs: do this before weights are stored.
     """
-    working = network.clone()
-    pruned = [
-        name for name, form in working.forms().items() if isinstance(form, Sparse) and isinstance(form.values, Dense)
-    ]
-    for name in pruned:
-        working.detach(name)
-    smaller = remove_dead(working)
-    for name in pruned:
-        attach_pruned(smaller, name, smaller.dense(name))
-    return smaller
+    return with_pruned_dense(network, remove_dead)
 
 
 def lost_units(before: Network, after: Network) -> list[str]:

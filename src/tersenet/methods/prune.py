@@ -115,3 +115,24 @@ def attach_pruned(network: Network, name: str, pruned: Tensor) -> None:
     if left == 0:
         raise TersenetError(f"pruning leaves nothing of '{name}'; keep more of it or exclude it")
     replace_form(network, name, Sparse.fit(pruned, values=Dense.fit))
+
+
+def pruned_as_dense(network: Network) -> tuple[Network, list[str]]:
+    """A copy in which pruned weights are dense, and their names; weights in other forms stay in them."""
+    working = network.clone()
+    pruned = [
+        name for name, form in working.forms().items() if isinstance(form, Sparse) and isinstance(form.values, Dense)
+    ]
+    for name in pruned:
+        working.detach(name)
+    return working, pruned
+
+
+def with_pruned_dense(network: Network, change: Callable[[Network], Network]) -> Network:
+    """What `change` makes of `pruned_as_dense`, in which what was pruned is held as its non-zeros again."""
+    working, pruned = pruned_as_dense(network)
+    changed = change(working)
+    for name in pruned:
+        if name in changed.graph.parameters:
+            attach_pruned(changed, name, changed.dense(name))
+    return changed

@@ -4,9 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tersenet.recipes.steps.apoz import Apoz
 from tersenet.recipes.steps.base import Situation, Step
 from tersenet.recipes.steps.batchnorm import CorrectBatchNorm, FoldBatchNorm
+from tersenet.recipes.steps.channels import Channels
 from tersenet.recipes.steps.dropneuron import DropNeuron
+from tersenet.recipes.steps.layers import Layers
 from tersenet.recipes.steps.prune import Prune
 from tersenet.recipes.steps.quantize import Quantize
 from tersenet.recipes.steps.remove_dead import RemoveDead
@@ -15,7 +18,18 @@ from tersenet.recipes.steps.store import Store
 from tersenet.recipes.steps.train import Train
 
 AnyStep = Annotated[
-    Train | Prune | DropNeuron | RemoveDead | Store | Quantize | CorrectBatchNorm | FoldBatchNorm | Round,
+    Train
+    | Prune
+    | DropNeuron
+    | Channels
+    | Apoz
+    | Layers
+    | RemoveDead
+    | Store
+    | Quantize
+    | CorrectBatchNorm
+    | FoldBatchNorm
+    | Round,
     Field(discriminator="id"),
 ]
 
