@@ -1,5 +1,7 @@
 """Channels leave by score: how many is what was asked, which is what the scores say, and answers are the masked ones."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -187,10 +189,10 @@ def test_a_resnet_without_filters_inside_and_outside_its_blocks_answers_as_the_s
 def test_units_far_below_the_mean_leave(network):
     found = found_in(network)
     scores = torch.tensor([1.0] * 10 + [0.1, 0.2])
-    one = type(found[1])(found[1].group, scores.double(), found[1].free)
+    one = dataclasses.replace(found[1], scores=scores.double())
     assert above_deviations([one], 1.0, Limits())[0].tolist() == [True] * 10 + [False] * 2
     assert above_deviations([one], 3.0, Limits())[0].all()
-    even = type(one)(one.group, torch.ones(12).double(), one.free)
+    even = dataclasses.replace(one, scores=torch.ones(12).double())
     assert above_deviations([even], 0.0, Limits())[0].all()
 
 

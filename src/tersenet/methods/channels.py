@@ -17,11 +17,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Integer
 from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.graph import Group, Network, coupled_groups, remove_channels
+from tersenet.graph.coupling import Coupling
 from tersenet.measure.operations import count_operations
 from tersenet.methods.prune import pruned_as_dense, with_pruned_dense
 from tersenet.methods.scores import Scores, unit_scores
@@ -36,11 +37,14 @@ class Candidate:
 
     scores   of its units, larger stays
     free     which units can leave at all
+    places   how many places each unit has on each axis that lies within the group: those of its layers' outputs first,
+             in their order, then of what reads them; none may become empty
     """
 
     group: Group
     scores: Float64[Tensor, " size"]
     free: Bool[Tensor, " size"]
+    places: Integer[np.ndarray, "axes size"]
 
     @property
     def name(self) -> str:
@@ -74,7 +78,8 @@ def candidates(
     """
     wanted = {layer.name for layer in select_layers(network, where)}
     found, notes = [], []
-    for group in coupled_groups(pruned_as_dense(network)[0]):
+    coupling = Coupling(pruned_as_dense(network)[0])
+    for group in coupled_groups(coupling.network):
         if not wanted & set(group.layers):
             continue
         free = torch.ones(group.size, dtype=torch.bool)
@@ -91,7 +96,7 @@ def candidates(
                 f"the scores of '{group.layers[0]}' hold NaN or infinite values; repair the network first"
             )
         else:
-            found.append(Candidate(group, of_units, free))
+            found.append(Candidate(group, of_units, free, _places(coupling, group)))
     if not found:
         raise TersenetError(f"no channel that '{where}' names can leave. {'; '.join(notes[:4])}")
     return found, notes
@@ -122,14 +127,13 @@ def kept_units(
 ) -> list[Bool[Tensor, " size"]]:
     """What each candidate keeps where the first `count` units of the order leave, as far as the limits allow."""
     keeps = [torch.ones(one.group.size, dtype=torch.bool) for one in found]
-    left = [{name: len(units) for name, units in one.group.units.items()} for one in found]
+    left = [one.places.sum(1) for one in found]
+    least = [np.where(np.arange(len(one.places)) < len(one.group.layers), limits.at_least, 1) for one in found]
     gone: list[list[int]] = [[] for _ in found]
     for number, unit in order[:count]:
-        group = found[number].group
-        costs = {name: int((units == unit).sum()) for name, units in group.units.items()}
-        if all(left[number][name] - cost >= limits.at_least for name, cost in costs.items() if cost):
-            for name, cost in costs.items():
-                left[number][name] -= cost
+        lost = found[number].places[:, unit]
+        if (left[number] - lost >= least[number])[lost > 0].all():
+            left[number] -= lost
             gone[number].append(unit)
     for keep, units in zip(keeps, gone):
         staying = -(-(len(keep) - len(units)) // limits.multiple) * limits.multiple
@@ -228,6 +232,22 @@ def removed(found: Sequence[Candidate], keeps: Sequence[Bool[Tensor, " size"]]) 
         for one, keep in zip(found, keeps)
         if not keep.all()
     ]
+
+
+def _places(coupling: Coupling, group: Group) -> Integer[np.ndarray, "axes size"]:
+    numbers = {
+        root: number
+        for layer in group.layers
+        for root, number in zip(coupling.roots(coupling.layers[layer]).tolist(), group.units[layer].tolist())
+    }
+    axes = [group.units[layer] for layer in group.layers]
+    for units in (*coupling.tensors.values(), *(track.units for track in coupling.tracks if track is not None)):
+        roots = coupling.roots(units).tolist()
+        if roots and all(root in numbers for root in roots):
+            axes.append(np.array([numbers[root] for root in roots]))
+    counts = np.stack([np.bincount(axis, minlength=group.size) for axis in axes])
+    layers = len(group.layers)
+    return np.concatenate([counts[:layers], np.unique(counts[layers:], axis=0)])
 
 
 def _check_share(share: float) -> None:

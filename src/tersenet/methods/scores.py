@@ -27,10 +27,7 @@ Loss = Callable[[Tensor, Any], Float[Tensor, ""]]
 
 def norm_scores(network: Network, order: Literal[1, 2]) -> Scores:
     """The L1 or L2 norm of each filter (Li et al. 2017, arXiv:1608.08710, section 3.1)."""
-    return {
-        layer.name: torch.linalg.vector_norm(_by_output(network, layer), order, dim=1)
-        for layer in network.weighted_layers()
-    }
+    return {layer.name: torch.linalg.vector_norm(_by_output(network, layer), order, dim=1) for layer in _uses(network)}
 
 
 def batchnorm_scores(network: Network) -> Scores:
@@ -38,7 +35,7 @@ def batchnorm_scores(network: Network) -> Scores:
     are left out. A folded BatchNorm has its scale, gamma / sqrt(var + eps), instead.
     """
     found = {}
-    for layer in network.weighted_layers():
+    for layer in _uses(network):
         scale = chain_after(network, layer).scale
         if scale is not None and network.dense(scale).numel() == len(_by_output(network, layer)):
             found[layer.name] = network.dense(scale).reshape(-1).abs().double()
@@ -149,12 +146,19 @@ def _watchers(
     """Watchers of the node that `where` picks of each layer's chain, and whose channels it has on which axis."""
     watchers: dict[int, Callable[[Tensor, Tensor], None]] = {}
     chains: dict[int, tuple[str, int]] = {}
-    for layer in network.weighted_layers():
+    for layer in _uses(network):
         index = where(chain_after(network, layer))
         if index is not None:
             chains[index] = (layer.name, channel_axis(layer))
             watchers[index] = partial(_take_result, take, index)
     return watchers, chains
+
+
+def _uses(network: Network) -> list[WeightedLayer]:
+    """Each use of each layer. A table that is read again as another kind of weight makes other channels then."""
+    layers = network.weighted_layers()
+    first = {layer.name: layer.op for layer in reversed(layers)}
+    return [layer for layer in layers if layer.op == first[layer.name]]
 
 
 def _take_result(take: Callable[[int, Tensor], None], index: int, given: Tensor, result: Tensor) -> None:
