@@ -92,11 +92,10 @@ def reproduce(name: str, experiment: Experiment, work: Path) -> dict[str, object
     result.save(files / f"{name}.terse")
     final = result.record.final
     before, after = (score["accuracy"] for score in (final["original"]["test"], final["test"]))
-    macs = sum(row["macs_dense"] for row in final["operations"])
     return {
         "file_bytes": result.file_bytes,
-        "macs_before": final["original"]["macs"],
-        "macs_after": macs,
+        "macs_before": final["cost"]["before"]["macs_dense"],
+        "macs_after": final["cost"]["after"]["macs_dense"],
         "parameters_before": result.record.parameters,
         "parameters_after": sum(parameter.numel() for parameter in model_of(result).parameters()),
         "test_accuracy_before": round(100 * before, 2),

@@ -62,7 +62,7 @@ def test_each_score_reaches_its_share_of_multiply_adds(score, scope, tmp_path):
     step = {"id": "channels", "where": "0,3", "score": score, "scope": scope, "flops": 0.5, "examples": 96}
     _, smaller, record = carried_out(tmp_path, step)
     assert 0.4 < multiply_adds(smaller) / multiply_adds(network()) <= 0.5
-    assert record.final["operations"][0]["macs_dense"] < 36 * 27 * 12
+    assert record.final["cost"]["after"]["layers"][0]["macs_dense"] < 36 * 27 * 12
     assert all("channels left the network" in note for note in record.stages[0]["notes"])
 
 
