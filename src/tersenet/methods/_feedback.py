@@ -24,6 +24,11 @@ from tersenet.errors import TersenetError
 Rows = Float64[np.ndarray, " rows"]
 Grid = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From values (rows, n) to the levels worth a look (k, rows, n), nearest first, and what they stand for."""
+Decide = Callable[[np.ndarray, int], np.ndarray]
+"""From the matrix, columns in the order of visit, and the number of the next one to the values (rows) it takes.
+
+Columns before it hold what was decided; the later ones of its block are up to date, and at a block's first column all.
+"""
 
 # Columns that are decided before their errors are carried to the rest at once, by one matrix product.
 BLOCK = 64
@@ -45,11 +50,17 @@ class Factor:
     cost: Float64[np.ndarray, " columns"]
 
 
-def factorise(hessian: Float64[np.ndarray, "columns columns"]) -> Factor:
-    """Order and factor a symmetric positive definite H. Refused where it holds NaN or is not definite."""
+def factorise(
+    hessian: Float64[np.ndarray, "columns columns"], order: Int64[np.ndarray, " columns"] | None = None
+) -> Factor:
+    """Order and factor a symmetric positive definite H. Refused where it holds NaN or is not definite.
+
+    order   of the columns; by falling diagonal if none is given
+    """
     if not np.isfinite(hessian).all():
         raise TersenetError("the second moments of a layer's inputs hold NaN or infinite values; look at the data")
-    order = np.argsort(-np.diagonal(hessian), kind="stable")
+    if order is None:
+        order = np.argsort(-np.diagonal(hessian), kind="stable")
     try:
         # H = R^T R from the last column on gives H^-1 = U^T U with U = R^-T flipped back: one factor, no inverse of H.
         flipped = np.linalg.cholesky(hessian[np.ix_(order[::-1], order[::-1])])
@@ -106,28 +117,44 @@ def feedback_round(
     those that the open weights would take as they stand; or `lengths`, where a matrix is too small for counts of its
     own. bit_price 0 takes the nearest value each time: GPTQ.
     """
-    rows, columns = weight.shape
-    open_ = weight[:, factor.order]
-    importance = np.ones(rows) if row_weight is None else row_weight
-    levels = np.empty((rows, columns), np.int64)
-    bits = lengths or _first_lengths(open_, factor.cost, grid, importance, bit_price)
-    for start in range(0, columns, block):
-        stop = min(start + block, columns)
-        if bit_price > 0 and start and lengths is None:
-            guess = _decide(open_[:, start:], factor.cost[start:], grid, importance, bit_price, bits)[0]
-            bits = CodeLengths.of(np.concatenate([levels[:, :start].reshape(-1), guess.reshape(-1)]))
-        errors = np.empty((rows, stop - start))
-        for column in range(start, stop):
-            here = slice(column, column + 1)
-            level, value = _decide(open_[:, here], factor.cost[here], grid, importance, bit_price, bits)
-            levels[:, here] = level
-            error = (open_[:, here] - value) / factor.upper[column, column]
-            open_[:, column + 1 : stop] -= error * factor.upper[column, column + 1 : stop]
-            errors[:, column - start] = error[:, 0]
-        open_[:, stop:] -= errors @ factor.upper[start:stop, stop:]
+    importance = np.ones(len(weight)) if row_weight is None else row_weight
+    levels = np.empty(weight.shape, np.int64)
+    bits = lengths or _first_lengths(weight[:, factor.order], factor.cost, grid, importance, bit_price)
+
+    def decide(open_: np.ndarray, column: int) -> np.ndarray:
+        nonlocal bits
+        if bit_price > 0 and column and column % block == 0 and lengths is None:
+            guess = _decide(open_[:, column:], factor.cost[column:], grid, importance, bit_price, bits)[0]
+            bits = CodeLengths.of(np.concatenate([levels[:, :column].reshape(-1), guess.reshape(-1)]))
+        here = slice(column, column + 1)
+        levels[:, here], value = _decide(open_[:, here], factor.cost[here], grid, importance, bit_price, bits)
+        return value[:, 0]
+
+    feed_back(weight, factor, decide, block=block)
     back = np.empty_like(levels)
     back[:, factor.order] = levels
     return back
+
+
+def feed_back(
+    weight: Float64[np.ndarray, "rows columns"], factor: Factor, decide: Decide, *, block: int = BLOCK
+) -> Float64[np.ndarray, "rows columns"]:
+    """The values that `decide` gives, column by column in the order of `factor`, errors carried to the open ones."""
+    rows, columns = weight.shape
+    open_ = weight[:, factor.order]
+    for start in range(0, columns, block):
+        stop = min(start + block, columns)
+        errors = np.empty((rows, stop - start))
+        for column in range(start, stop):
+            value = decide(open_, column)
+            error = (open_[:, column] - value) / factor.upper[column, column]
+            open_[:, column] = value
+            open_[:, column + 1 : stop] -= error[:, None] * factor.upper[column, column + 1 : stop]
+            errors[:, column - start] = error
+        open_[:, stop:] -= errors @ factor.upper[start:stop, stop:]
+    decided = np.empty_like(open_)
+    decided[:, factor.order] = open_
+    return decided
 
 
 @dataclass(frozen=True)

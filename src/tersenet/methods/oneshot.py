@@ -2,7 +2,7 @@
 
 READ FIRST
   1. Each layer sees its inputs as the already rounded layers give them, and is fitted to what the original network
-     answers there: errors do not add up (as in Frantar et al. 2022, OBC, arXiv:2208.11580, and its followers).
+     answers there (see `_meetings`).
   2. A scale and a shift a channel that follow a layer (BatchNorm after `fold_batchnorm`, or a bias) take up the
      least-squares line from the rounded answers to the wanted ones. That is free: they are stored anyway.
   3. Steps differ by layer, so that a bit buys about the same everywhere: S_l is the divergence of the outputs when
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -28,7 +27,9 @@ from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.walk import Walk
 from tersenet.ir import Graph, Parameter, Value
 from tersenet.methods._feedback import CodeLengths, damped, factorise, feedback_round, uniform_grid
+from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings
 from tersenet.methods._moments import Moments, matrix_of, moments, without_data
+from tersenet.methods.curvature import Outputs
 from tersenet.methods.select import replace_form
 
 # At this quality a step is as large as a layer's weights are on average (root mean square): about two bits a weight.
@@ -43,8 +44,6 @@ WIDEST = 2.0**10
 POWER = 0.25
 # A tensor of at least so many numbers takes a grid of its own; less is smaller as float16.
 MANY = 16
-GEMM = ("linear", "conv1d", "conv2d")
-Outputs = Literal["classes", "values"]
 
 
 @dataclass(frozen=True)
@@ -90,15 +89,16 @@ def round_network(
         raise TersenetError("there are no inputs to calibrate on; give at least one batch, or use weights-only")
     network.eval()
     original = network.clone()
-    layers = {layer.index: layer for layer in reversed(network.weighted_layers())}
-    layers = {layer.index: layer for layer in {one.weight: one for one in layers.values()}.values()}
+    layers = first_uses(network.weighted_layers())
     sensitivity = None if batches is None else sensitivities(original, batches, rounding, outputs)
-    steps = allocate(original, list(layers.values()), sensitivity, rounding.quality)
+    steps = allocate(original, layers, sensitivity, rounding.quality)
     if batches is None:
-        for layer in sorted(layers.values(), key=lambda layer: layer.index):
+        for layer in layers:
             _round_layer(network, original, layer, None, steps[layer.weight], rounding)
     else:
-        _walk(network, original, layers, batches, steps, rounding)
+        for meeting in meetings(network, original, batches, steps):
+            met = _met(network, original, meeting)
+            _round_layer(network, original, meeting[0], met, steps[meeting[0].weight], rounding)
     _round_rest(network, original, rounding)
 
 
@@ -188,33 +188,14 @@ def allocate(
     return {name: common * root * float(times) for name, root, times in zip(weights, roots, relative)}
 
 
-def _walk(
-    network: Network,
-    original: Network,
-    layers: dict[int, WeightedLayer],
-    batches: Sequence[tuple[Tensor, ...]],
-    steps: dict[str, float],
-    rounding: Rounding,
-) -> None:
-    before, after = Walk(original, batches), Walk(network, batches)
-    for position, node in enumerate(network.graph.nodes):
-        layer = layers.get(position)
-        if layer is None:
-            before.step()
-            after.step()
-            continue
-        met = None
-        if layer.op in GEMM:
-            given = after.value(Value(node.tensors()[0].number))  # type: ignore[union-attr]
-            before.step()
-            wanted = before.value(Value(network.graph.first_value(position)))
-            line = _line_after(network, layer)
-            kernel = tuple(original.dense(layer.weight).shape[2:])
-            met = moments(node, kernel, given, wanted, centred=line.shift is not None, name=layer.name)
-        else:
-            before.step()
-        _round_layer(network, original, layer, met, steps[layer.weight], rounding)
-        after.step()
+def _met(network: Network, original: Network, meeting: Meeting) -> Moments | None:
+    layer, given, wanted = meeting
+    if layer.op not in GEMM:
+        return None
+    line = _line_after(network, layer)
+    kernel = tuple(original.dense(layer.weight).shape[2:])
+    node = network.graph.nodes[layer.index]
+    return moments(node, kernel, given, wanted, centred=line.shift is not None, name=layer.name)
 
 
 def _round_layer(

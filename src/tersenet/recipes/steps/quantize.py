@@ -10,7 +10,8 @@ from pydantic import Field
 from tersenet.calibration import sample_batches
 from tersenet.calibration.batches import checked_inputs
 from tersenet.graph import Network, fold_batchnorm
-from tersenet.methods.oneshot import Outputs, Rounding, round_network
+from tersenet.methods.curvature import Outputs
+from tersenet.methods.oneshot import Rounding, round_network
 from tersenet.recipes.steps.base import Changed, Situation, Step
 
 
