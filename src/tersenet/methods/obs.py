@@ -1,0 +1,194 @@
+"""One-shot pruning with calibration inputs: Optimal Brain Surgeon layer by layer, without labels and without training.
+
+READ FIRST
+  1. Which weights go is decided on the original network: for each, what its removal costs its layer (`_surgeon`) times
+     what such an error costs the loss (`curvature.output_curvature`), so that layers compare (docs/notes/obs.md).
+  2. Then layer after layer takes the values that come nearest to the original's answers on the inputs that the pruned
+     layers before it give (`_meetings`).
+  3. The mean of each channel stays: the bias takes up its change, or the running mean of the BatchNorm that follows.
+     Variances are left: a least-squares fit has less of it than what it fits, and to restore that would magnify the
+     error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tersenet.errors import TersenetError
+from tersenet.graph import Network, WeightedLayer
+from tersenet.ir import Graph, Parameter, Value
+from tersenet.methods._feedback import damped
+from tersenet.methods._meetings import GEMM, Meeting, meetings
+from tersenet.methods._moments import Moments, matrix_of, moments
+from tersenet.methods._surgeon import costs_of, values_of
+from tersenet.methods.curvature import Outputs, output_curvature
+from tersenet.methods.prune import attach_pruned
+from tersenet.methods.saliency import Kept, Saliency, keep_salient
+
+Batches = Sequence[tuple[Tensor, ...]]
+Pattern = tuple[int, int]
+# Backward passes for the curvature of the loss: a mean over examples and places has little noise already.
+PROBES = 2
+# So that a channel that no output depends on still ranks its weights.
+TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Surgery:
+    """What goes, and how.
+
+    keep      the share of weights that stays: of each layer by its name, or of all layers together
+    pattern   (n, m) in its place: at most n of m neighbours along a row of the weight stay
+    damping   share of the mean diagonal added to second moments
+    outputs   what the network answers: scores of classes, or values
+    """
+
+    keep: float | Mapping[str, float] | None = None
+    pattern: Pattern | None = None
+    damping: float = 0.01
+    outputs: Outputs = "classes"
+
+    def __post_init__(self) -> None:
+        if (self.keep is None) == (self.pattern is None):
+            raise TersenetError("give either a keep-fraction or a pattern n:m")
+        if self.pattern is not None and not 0 < self.pattern[0] <= self.pattern[1]:
+            raise TersenetError(f"a pattern of {self.pattern[0]} in {self.pattern[1]}; expected 1 to m of m")
+
+
+def prune_by_surgery(
+    network: Network, batches: Batches, layers: Sequence[WeightedLayer], surgery: Surgery, *, seed: int = 0
+) -> None:
+    """Prune the weights of `layers` in place and hold them as Sparse; what is zero already stays zero.
+
+    batches   inputs to calibrate on; labels are not needed
+
+    Refused: no inputs, inputs with NaN or of another shape, a layer that would lose everything, other layers than
+    linear, conv1d and conv2d. Nothing is changed then.
+    """
+    others = [layer.name for layer in layers if layer.op not in GEMM]
+    if others:
+        raise TersenetError(f"layer '{others[0]}' is no linear, conv1d or conv2d; leave it out of `where`")
+    if not sum(len(inputs[0]) for inputs in batches):
+        raise TersenetError("there are no inputs to calibrate on; give at least one batch with one example")
+    original = Network(network.graph, network.tensors()).eval()
+    uses = [layer for layer in network.weighted_layers() if layer.weight in {one.weight for one in layers}]
+    curvature = output_curvature(original, batches, uses, outputs=surgery.outputs, probes=PROBES, seed=seed)
+    saliency = removal_saliency(original, batches, curvature, surgery)
+    kept = _kept(saliency, surgery)
+    for name, mask in kept.items():
+        if not mask.any():
+            raise TersenetError(f"pruning leaves nothing of '{name}'; keep more of it or exclude it")
+    fitted = original.clone()
+    for meeting in meetings(fitted, original, batches, kept):
+        _settle(fitted, original, meeting, kept, curvature, surgery)
+    for layer in layers:
+        holder = _mean_of(network, layer)
+        if holder is not None:
+            if network.form(holder[0]) is not None:
+                network.detach(holder[0])
+            network.set_tensor(holder[0], fitted.dense(holder[0]))
+        attach_pruned(network, layer.weight, fitted.dense(layer.weight))
+
+
+def removal_saliency(network: Network, batches: Batches, curvature: Mapping[str, Tensor], surgery: Surgery) -> Saliency:
+    """By weight: what the removal of each of its numbers costs the loss; those before it are gone, the rest made good.
+
+    curvature   by weight: second derivative of the loss by each output channel
+
+    Of matrices too large for that, w^2 / [H^-1]_qq with nothing gone yet. Weights that are zero already cost nothing,
+    those that the pattern keeps cost infinitely much.
+    """
+    found: Saliency = {}
+    for meeting in meetings(network, network, batches, curvature):
+        layer = meeting[0]
+        met = _met(network, meeting)
+        weight = network.dense(layer.weight)
+        matrix = matrix_of(weight, len(met.gram))
+        half = curvature[layer.weight].double().numpy().reshape(matrix.shape[:2]) / 2
+        costs = np.empty(matrix.shape)
+        for group, rows in enumerate(matrix):
+            hessian = damped(met.gram[group], met.count, surgery.damping)
+            open_ = rows != 0
+            costs[group] = costs_of(rows, hessian, open_, surgery.pattern)
+            costs[group] = np.where(open_, costs[group] * np.maximum(half[group], TINY)[:, None], 0.0)
+        found[layer.weight] = torch.from_numpy(costs.reshape(weight.shape))
+    return found
+
+
+def _kept(saliency: Saliency, surgery: Surgery) -> Kept:
+    if surgery.keep is None:
+        return {name: torch.isinf(one) for name, one in saliency.items()}
+    kept = keep_salient(saliency, surgery.keep)
+    return {name: mask & (saliency[name] > 0) for name, mask in kept.items()}
+
+
+def _settle(
+    network: Network,
+    original: Network,
+    meeting: Meeting,
+    kept: Kept,
+    curvature: Mapping[str, Tensor],
+    surgery: Surgery,
+) -> None:
+    layer = meeting[0]
+    met = _met(network, meeting)
+    weight = original.dense(layer.weight)
+    matrix = matrix_of(weight, len(met.gram))
+    mask = kept[layer.weight].numpy().reshape(matrix.shape)
+    row_weight = curvature[layer.weight].double().numpy().reshape(matrix.shape[:2])
+    bias = _bias(original, layer, matrix.shape[:2])
+    # Where means count too, a bias that stays is no part of what the weight should answer.
+    rest = 0 * met.cross if _mean_of(network, layer) else met.inputs[:, :, None] * bias[:, None, :]
+    fitted = np.empty(matrix.shape)
+    for group, rows in enumerate(matrix):
+        gram, cross = met.gram[group], met.cross[group] - rest[group]
+        hessian = damped(gram, met.count, surgery.damping)
+        # What least squares would answer with in place of the weight, given the inputs as they have become.
+        target = rows + np.linalg.solve(hessian, cross - gram @ rows.T).T
+        fitted[group] = values_of(target, hessian, mask[group], rows != 0, row_weight[group], surgery.pattern)
+    network.set_tensor(layer.weight, torch.from_numpy(fitted).float().reshape(weight.shape))
+    change = np.einsum("gof,gf->go", fitted, met.inputs) + bias - met.answers
+    _keep_mean(network, layer, torch.from_numpy(change).float().reshape(-1))
+
+
+def _bias(network: Network, layer: WeightedLayer, shape: tuple[int, ...]) -> np.ndarray:
+    return np.zeros(shape) if layer.bias is None else network.dense(layer.bias).double().numpy().reshape(shape)
+
+
+def _met(network: Network, meeting: Meeting) -> Moments:
+    layer, given, wanted = meeting
+    node, kernel = network.graph.nodes[layer.index], tuple(network.dense(layer.weight).shape[2:])
+    return moments(node, kernel, given, wanted, centred=_mean_of(network, layer) is not None, name=layer.name)
+
+
+def _keep_mean(network: Network, layer: WeightedLayer, change: Tensor) -> None:
+    """Make up for outputs whose means have grown by `change`."""
+    holder = _mean_of(network, layer)
+    if holder is not None:
+        name, sign = holder
+        network.set_tensor(name, network.dense(name) + sign * change)
+
+
+def _mean_of(network: Network, layer: WeightedLayer) -> tuple[str, int] | None:
+    """The stored tensor that can take up a shift of this layer's outputs alone, and with which sign: its own bias, or
+    the running mean of the BatchNorm that reads them."""
+    graph = network.graph
+    if _uses(graph, layer.weight) > 1:
+        return None
+    if layer.bias is not None:
+        return (layer.bias, -1) if _uses(graph, layer.bias) == 1 else None
+    value = graph.first_value(layer.index)
+    readers = [node for node in graph.nodes if Value(value) in node.tensors()]
+    if len(readers) != 1 or readers[0].op != "batch_norm" or Value(value) in graph.outputs:
+        return None
+    mean = readers[0].get("running_mean")
+    return (mean.name, 1) if isinstance(mean, Parameter) and _uses(graph, mean.name) == 1 else None
+
+
+def _uses(graph: Graph, name: str) -> int:
+    return sum(node.tensors().count(Parameter(name)) for node in graph.nodes)
