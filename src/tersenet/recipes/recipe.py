@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tersenet.container import read_file
 from tersenet.errors import TersenetError
-from tersenet.recipes.steps import AnyStep, Prune, Store
+from tersenet.recipes.steps import AnyStep, Prune, SecondOrder, Step, Store
 
 
 class Recipe(BaseModel):
@@ -55,16 +55,19 @@ class Recipe(BaseModel):
 
     def with_settings(self, *, bits: dict[str, int] | None = None, keep: dict[str, float] | None = None) -> Recipe:
         """The recipe with other bits or keep-fractions a layer. Refused where no step takes them."""
-        steps = []
+        steps: list[Step] = []
         used = {"bits": bits is None, "keep": keep is None}
         for step in self.steps:
+            made: Step = step
             if isinstance(step, Store) and step.form == "codebook" and bits is not None:
-                step, used["bits"] = Store(**step.model_dump() | {"bits": bits}), True
+                made, used["bits"] = Store(**step.model_dump() | {"bits": bits}), True
             if isinstance(step, Prune) and step.takes_keep and keep is not None:
                 only = {"keep": keep, "quality": None, "threshold": None, "scope": "layer"}
-                step = Prune(**step.model_dump() | only)
+                made = Prune(**step.model_dump() | only)
                 used["keep"] = True
-            steps.append(step)
+            if isinstance(step, SecondOrder) and keep is not None:
+                made, used["keep"] = step.with_keep(keep), True
+            steps.append(made)
         unused = [name for name, done in used.items() if not done]
         if unused:
             raise TersenetError(f"recipe {self.name} has no step that takes {unused[0]}")

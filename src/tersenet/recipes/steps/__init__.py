@@ -4,12 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tersenet.recipes.steps._second_order import SecondOrder
 from tersenet.recipes.steps.apoz import Apoz
 from tersenet.recipes.steps.base import Situation, Step
 from tersenet.recipes.steps.batchnorm import CorrectBatchNorm, FoldBatchNorm
 from tersenet.recipes.steps.channels import Channels
 from tersenet.recipes.steps.dropneuron import DropNeuron
 from tersenet.recipes.steps.layers import Layers
+from tersenet.recipes.steps.obd import OptimalBrainDamage
+from tersenet.recipes.steps.obs import OptimalBrainSurgeon
 from tersenet.recipes.steps.prune import Prune
 from tersenet.recipes.steps.quantize import Quantize
 from tersenet.recipes.steps.remove_dead import RemoveDead
@@ -24,6 +27,8 @@ AnyStep = Annotated[
     | Channels
     | Apoz
     | Layers
+    | OptimalBrainDamage
+    | OptimalBrainSurgeon
     | RemoveDead
     | Store
     | Quantize
@@ -33,4 +38,4 @@ AnyStep = Annotated[
     Field(discriminator="id"),
 ]
 
-__all__ = ["AnyStep", "Prune", "Situation", "Step", "Store", "Train"]
+__all__ = ["AnyStep", "Prune", "SecondOrder", "Situation", "Step", "Store", "Train"]
