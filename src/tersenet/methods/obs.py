@@ -56,8 +56,8 @@ class Surgery:
     def __post_init__(self) -> None:
         if (self.keep is None) == (self.pattern is None):
             raise TersenetError("give either a keep-fraction or a pattern n:m")
-        if self.pattern is not None and not 0 < self.pattern[0] <= self.pattern[1]:
-            raise TersenetError(f"a pattern of {self.pattern[0]} in {self.pattern[1]}; expected 1 to m of m")
+        if self.pattern is not None and not 0 < self.pattern[0] < self.pattern[1]:
+            raise TersenetError(f"a pattern of {self.pattern[0]} in {self.pattern[1]}; expected 1 to m - 1 of m")
 
 
 def prune_by_surgery(

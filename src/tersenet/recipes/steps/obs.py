@@ -29,8 +29,8 @@ class OptimalBrainSurgeon(SecondOrder):
     def _one_rule(self) -> OptimalBrainSurgeon:
         if (self.keep is None) == (self.pattern is None):
             raise ValueError('obs needs either keep (a fraction) or pattern (such as "2:4")')
-        if self.pattern is not None and not 0 < self._pattern[0] <= self._pattern[1]:
-            raise ValueError(f"pattern {self.pattern}: n of m neighbours stay, n being 1 to m")
+        if self.pattern is not None and not 0 < self._pattern[0] < self._pattern[1]:
+            raise ValueError(f"pattern {self.pattern}: n of m neighbours stay, n being 1 to m - 1")
         return self
 
     @property
