@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.walk import Walk
-from tersenet.ir import Value
+from tersenet.ir import Graph, Parameter, Value
 
 # Layers that are a matrix times rows of their input.
 GEMM = ("linear", "conv1d", "conv2d")
@@ -45,3 +45,8 @@ def meetings(
 def first_uses(layers: Sequence[WeightedLayer]) -> list[WeightedLayer]:
     """One entry for each weight, where it is used first, in forward order."""
     return sorted({layer.weight: layer for layer in reversed(layers)}.values(), key=lambda layer: layer.index)
+
+
+def uses(graph: Graph, name: str) -> int:
+    """How often a stored tensor is read."""
+    return sum(node.tensors().count(Parameter(name)) for node in graph.nodes)

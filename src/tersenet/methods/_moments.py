@@ -41,6 +41,16 @@ def matrix_of(weight: Tensor, groups: int) -> Float64[np.ndarray, "groups out fe
     return weight.detach().flatten(1).reshape(groups, weight.shape[0] // groups, -1).double().numpy()
 
 
+def least_squares(
+    rows: Float64[np.ndarray, "out features"],
+    hessian: Float64[np.ndarray, "features features"],
+    gram: Float64[np.ndarray, "features features"],
+    cross: Float64[np.ndarray, "features out"],
+) -> Float64[np.ndarray, "out features"]:
+    """What would answer best in place of `rows`, given the inputs as they have become; `hessian` is `gram`, damped."""
+    return rows + np.linalg.solve(hessian, cross - gram @ rows.T).T
+
+
 def without_data(
     matrix: Float64[np.ndarray, "groups out features"], bias: Float64[np.ndarray, "groups out"]
 ) -> Moments:

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.graph import Network, WeightedLayer
-from tersenet.ir import Graph, Parameter, Value
+from tersenet.ir import Parameter, Value
 from tersenet.methods._feedback import damped
-from tersenet.methods._meetings import GEMM, Meeting, meetings
-from tersenet.methods._moments import Moments, matrix_of, moments
+from tersenet.methods._meetings import GEMM, Meeting, meetings, uses
+from tersenet.methods._moments import Moments, least_squares, matrix_of, moments
 from tersenet.methods._surgeon import costs_of, values_of
 from tersenet.methods.curvature import Outputs, output_curvature
 from tersenet.methods.prune import attach_pruned
@@ -76,8 +76,9 @@ def prune_by_surgery(
     if not sum(len(inputs[0]) for inputs in batches):
         raise TersenetError("there are no inputs to calibrate on; give at least one batch with one example")
     original = Network(network.graph, network.tensors()).eval()
-    uses = [layer for layer in network.weighted_layers() if layer.weight in {one.weight for one in layers}]
-    curvature = output_curvature(original, batches, uses, outputs=surgery.outputs, probes=PROBES, seed=seed)
+    names = {layer.weight for layer in layers}
+    every_use = [layer for layer in network.weighted_layers() if layer.weight in names]
+    curvature = output_curvature(original, batches, every_use, outputs=surgery.outputs, probes=PROBES, seed=seed)
     saliency = removal_saliency(original, batches, curvature, surgery)
     kept = _kept(saliency, surgery)
     for name, mask in kept.items():
@@ -141,23 +142,22 @@ def _settle(
     matrix = matrix_of(weight, len(met.gram))
     mask = kept[layer.weight].numpy().reshape(matrix.shape)
     row_weight = curvature[layer.weight].double().numpy().reshape(matrix.shape[:2])
-    bias = _bias(original, layer, matrix.shape[:2])
-    # Where means count too, a bias that stays is no part of what the weight should answer.
-    rest = 0 * met.cross if _mean_of(network, layer) else met.inputs[:, :, None] * bias[:, None, :]
+    bias = np.zeros(matrix.shape[:2])
+    if layer.bias is not None:
+        bias = original.dense(layer.bias).double().numpy().reshape(bias.shape)
+    holder = _mean_of(network, layer)
+    # Where nothing takes up means, they count, and the bias stays what it is.
+    cross = met.cross if holder is not None else met.cross - met.inputs[:, :, None] * bias[:, None, :]
     fitted = np.empty(matrix.shape)
     for group, rows in enumerate(matrix):
-        gram, cross = met.gram[group], met.cross[group] - rest[group]
-        hessian = damped(gram, met.count, surgery.damping)
-        # What least squares would answer with in place of the weight, given the inputs as they have become.
-        target = rows + np.linalg.solve(hessian, cross - gram @ rows.T).T
+        hessian = damped(met.gram[group], met.count, surgery.damping)
+        target = least_squares(rows, hessian, met.gram[group], cross[group])
         fitted[group] = values_of(target, hessian, mask[group], rows != 0, row_weight[group], surgery.pattern)
     network.set_tensor(layer.weight, torch.from_numpy(fitted).float().reshape(weight.shape))
-    change = np.einsum("gof,gf->go", fitted, met.inputs) + bias - met.answers
-    _keep_mean(network, layer, torch.from_numpy(change).float().reshape(-1))
-
-
-def _bias(network: Network, layer: WeightedLayer, shape: tuple[int, ...]) -> np.ndarray:
-    return np.zeros(shape) if layer.bias is None else network.dense(layer.bias).double().numpy().reshape(shape)
+    if holder is not None:
+        name, sign = holder
+        growth = np.einsum("gof,gf->go", fitted, met.inputs) + bias - met.answers
+        network.set_tensor(name, network.dense(name) + sign * torch.from_numpy(growth).float().reshape(-1))
 
 
 def _met(network: Network, meeting: Meeting) -> Moments:
@@ -166,29 +166,17 @@ def _met(network: Network, meeting: Meeting) -> Moments:
     return moments(node, kernel, given, wanted, centred=_mean_of(network, layer) is not None, name=layer.name)
 
 
-def _keep_mean(network: Network, layer: WeightedLayer, change: Tensor) -> None:
-    """Make up for outputs whose means have grown by `change`."""
-    holder = _mean_of(network, layer)
-    if holder is not None:
-        name, sign = holder
-        network.set_tensor(name, network.dense(name) + sign * change)
-
-
 def _mean_of(network: Network, layer: WeightedLayer) -> tuple[str, int] | None:
     """The stored tensor that can take up a shift of this layer's outputs alone, and with which sign: its own bias, or
     the running mean of the BatchNorm that reads them."""
     graph = network.graph
-    if _uses(graph, layer.weight) > 1:
+    if uses(graph, layer.weight) > 1:
         return None
     if layer.bias is not None:
-        return (layer.bias, -1) if _uses(graph, layer.bias) == 1 else None
+        return (layer.bias, -1) if uses(graph, layer.bias) == 1 else None
     value = graph.first_value(layer.index)
     readers = [node for node in graph.nodes if Value(value) in node.tensors()]
     if len(readers) != 1 or readers[0].op != "batch_norm" or Value(value) in graph.outputs:
         return None
     mean = readers[0].get("running_mean")
-    return (mean.name, 1) if isinstance(mean, Parameter) and _uses(graph, mean.name) == 1 else None
-
-
-def _uses(graph: Graph, name: str) -> int:
-    return sum(node.tensors().count(Parameter(name)) for node in graph.nodes)
+    return (mean.name, 1) if isinstance(mean, Parameter) and uses(graph, mean.name) == 1 else None

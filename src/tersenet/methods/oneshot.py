@@ -25,10 +25,10 @@ from tersenet.forms import Uniform
 from tersenet.forms.uniform import usable_step
 from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.walk import Walk
-from tersenet.ir import Graph, Parameter, Value
+from tersenet.ir import Parameter, Value
 from tersenet.methods._feedback import CodeLengths, damped, factorise, feedback_round, uniform_grid
-from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings
-from tersenet.methods._moments import Moments, matrix_of, moments, without_data
+from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings, uses
+from tersenet.methods._moments import Moments, least_squares, matrix_of, moments, without_data
 from tersenet.methods.curvature import Outputs
 from tersenet.methods.select import replace_form
 
@@ -246,8 +246,7 @@ def _levels(
     for group in range(groups):
         gram, cross = met.gram[group], met.cross[group]
         hessian = damped(gram, met.count, rounding.damping) if met.count else gram
-        # What least squares would answer with in place of the weight, given the inputs as they have become.
-        target = matrix[group] + np.linalg.solve(hessian, cross - gram @ matrix[group].T).T
+        target = least_squares(matrix[group], hessian, gram, cross)
         factor = factorise(hessian)
         price = rounding.rate_weight * step * step * float(factor.cost.mean())
         levels[group] = feedback_round(target, factor, grid, bit_price=price, lengths=lengths)
@@ -281,8 +280,8 @@ def _line_after(network: Network, layer: WeightedLayer) -> _Line:
     """The scale and shift that only this layer's outputs pass through, else its own bias as a shift."""
     graph = network.graph
     channels = len(network.dense(layer.weight))
-    shift = layer.bias if layer.bias is not None and _uses(graph, layer.bias) == 1 else None
-    if _uses(graph, layer.weight) > 1:
+    shift = layer.bias if layer.bias is not None and uses(graph, layer.bias) == 1 else None
+    if uses(graph, layer.weight) > 1:
         return _Line(None, None)
     first = _only_reader(network, graph.first_value(layer.index), "mul", channels)
     if first is None:
@@ -299,13 +298,9 @@ def _only_reader(network: Network, value: int, op: str, channels: int) -> tuple[
     if len(readers) != 1 or Value(value) in graph.outputs or graph.nodes[readers[0]].op != op:
         return None
     stored = [one.name for one in graph.nodes[readers[0]].tensors() if isinstance(one, Parameter)]
-    if len(stored) != 1 or _uses(graph, stored[0]) != 1 or network.dense(stored[0]).shape[:1] != (channels,):
+    if len(stored) != 1 or uses(graph, stored[0]) != 1 or network.dense(stored[0]).shape[:1] != (channels,):
         return None
     return (readers[0], stored[0]) if network.dense(stored[0]).numel() == channels else None
-
-
-def _uses(graph: Graph, name: str) -> int:
-    return sum(node.tensors().count(Parameter(name)) for node in graph.nodes)
 
 
 def _stored(network: Network, name: str, groups: int, out: int) -> np.ndarray:
