@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tersenet.methods._surgeon import costs_of, largest, prune_in_order, refit, removal_costs
+from tersenet.methods.patterns import Neighbours
 
 
 def _problem(seed: int, rows: int = 5, columns: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -74,10 +75,9 @@ def test_what_is_zero_already_goes_first_and_costs_nothing():
         np.testing.assert_allclose(found[stays], _greedy_costs(target, inner), rtol=1e-8)
 
 
-@pytest.mark.parametrize("pattern", [(1, 2), (2, 4), (1, 4), (4, 4), (3, 5)])
+@pytest.mark.parametrize("pattern", [Neighbours(1, 2), Neighbours(2, 4), Neighbours(1, 4), Neighbours(3, 5)], ids=str)
 @pytest.mark.parametrize("columns", [1, 4, 11, 12])
 def test_a_pattern_leaves_n_of_m_neighbours_and_all_of_a_short_last_group_it_fits_in(pattern, columns, monkeypatch):
-    n, m = pattern
     weight, hessian = _problem(3, 4, columns)
     exact = np.isinf(costs_of(weight, hessian, _everything(weight), pattern))
     ones = np.ones(len(weight))
@@ -85,8 +85,8 @@ def test_a_pattern_leaves_n_of_m_neighbours_and_all_of_a_short_last_group_it_fit
     monkeypatch.setattr("tersenet.methods._surgeon.REMOVAL_WORK", 0)
     at_once = np.isinf(costs_of(weight, hessian, _everything(weight), pattern))
     for kept in (exact, in_order, at_once):
-        for start in range(0, columns, m):
-            assert (kept[:, start : start + m].sum(1) == min(n, columns - start)).all()
+        for start in range(0, columns, pattern.m):
+            assert (kept[:, start : start + pattern.m].sum(1) == min(pattern.n, columns - start)).all()
 
 
 def test_refit_has_nothing_left_to_gain_along_any_kept_weight():
@@ -117,7 +117,7 @@ def test_surgery_loses_less_than_the_order_of_columns_and_that_less_than_cutting
 def test_in_order_what_is_zero_already_stays_zero():
     weight, hessian = _problem(5, 8, 70)
     open_ = np.random.default_rng(2).random(weight.shape) < 0.5
-    for pattern in (None, (2, 4)):
+    for pattern in (None, Neighbours(2, 4)):
         found = prune_in_order(weight, hessian, open_, open_, np.ones(len(weight)), pattern)
         assert not found[~open_].any()
         assert found[open_].any()

@@ -113,6 +113,7 @@ def test_layers_that_are_no_matrix_are_named_and_left(tmp_path):
         (OptimalBrainSurgeon, {"pattern": "4:4"}),
         (OptimalBrainSurgeon, {"pattern": "0:4"}),
         (OptimalBrainSurgeon, {"pattern": "half"}),
+        (OptimalBrainSurgeon, {"pattern": "4x1"}),
         (OptimalBrainSurgeon, {"keep": 0.5, "damping": 0}),
     ],
 )

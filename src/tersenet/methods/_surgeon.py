@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from tersenet.methods._feedback import BLOCK, Rows, factorise, feed_back
+from tersenet.methods.patterns import Neighbours, pattern_mask
 
 Matrix = Float64[np.ndarray, "rows columns"]
 Mask = Bool[np.ndarray, "rows columns"]
@@ -36,21 +37,19 @@ REFIT_WORK = 2e12
 GATHER = 0.25
 
 
-def costs_of(target: Matrix, hessian: Square, open_: Mask, pattern: tuple[int, int] | None = None) -> Matrix:
+def costs_of(target: Matrix, hessian: Square, open_: Mask, pattern: Neighbours | None = None) -> Matrix:
     """What setting each weight to zero costs: by `removal_costs`, or where that is too much with nothing gone yet."""
     rows, columns = target.shape
     if rows * columns**3 <= REMOVAL_WORK:
         return removal_costs(target, hessian, open_, pattern)
     costs = np.where(open_, np.square(target) / np.diagonal(np.linalg.inv(hessian)), 0.0)
     if pattern is not None:
-        n, m = pattern
-        for start in range(0, columns, m):
-            costs[:, start : start + m][largest(costs[:, start : start + m], n)] = np.inf
+        costs[pattern_mask(torch.from_numpy(costs), pattern).numpy()] = np.inf
     return costs
 
 
 def values_of(
-    target: Matrix, hessian: Square, kept: Mask, open_: Mask, row_weight: Rows, pattern: tuple[int, int] | None = None
+    target: Matrix, hessian: Square, kept: Mask, open_: Mask, row_weight: Rows, pattern: Neighbours | None = None
 ) -> Matrix:
     """The matrix with only `kept` left of it, the rest made good: by `refit`, or where that is too much in order."""
     if (kept.sum(1).astype(float) ** 3).sum() <= REFIT_WORK:
@@ -58,12 +57,12 @@ def values_of(
     return prune_in_order(target, hessian, kept, open_, row_weight, pattern)
 
 
-def removal_costs(target: Matrix, hessian: Square, open_: Mask, pattern: tuple[int, int] | None = None) -> Matrix:
+def removal_costs(target: Matrix, hessian: Square, open_: Mask, pattern: Neighbours | None = None) -> Matrix:
     """What the removal of each weight costs, the cheapest of its row first and the others made good each time.
 
     target    the best values before any is removed
     open_     False for weights that are zero already: they go first, and cost nothing
-    pattern   (n, m): at most n of m neighbours stay; costs of what stays in this way are infinite
+    pattern   costs of what it keeps are infinite
 
     Costs never fall along the order of removal (running maximum), so that a threshold takes a beginning of it.
     """
@@ -79,7 +78,7 @@ def removal_costs(target: Matrix, hessian: Square, open_: Mask, pattern: tuple[i
     return np.concatenate(parts)
 
 
-def _remove_all(weight: Tensor, inverse: Tensor, open_: Tensor, pattern: tuple[int, int] | None) -> np.ndarray:
+def _remove_all(weight: Tensor, inverse: Tensor, open_: Tensor, pattern: Neighbours | None) -> np.ndarray:
     rows, columns = weight.shape
     infinite = torch.tensor(torch.inf, dtype=torch.float64)
     costs = torch.full((rows, columns), torch.inf, dtype=torch.float64)
@@ -89,13 +88,13 @@ def _remove_all(weight: Tensor, inverse: Tensor, open_: Tensor, pattern: tuple[i
     gone, closed, every = torch.zeros(rows, columns, dtype=torch.bool), ~open_, torch.arange(rows)
     room = None
     if pattern is not None:
-        n, m = pattern
-        room = (torch.bincount(torch.arange(columns) // m) - n).clamp(min=0).expand(rows, -1).clone()
+        sizes = torch.bincount(torch.arange(columns) // pattern.m)
+        room = (sizes - pattern.n).clamp(min=0).expand(rows, -1).clone()
     for number in range(columns):
         diagonal = inverse.diagonal(dim1=1, dim2=2)
         cost = torch.where(closed, -1.0, weight.square() / diagonal)
         if room is not None:
-            full = room.gather(1, place // pattern[1]) <= 0  # type: ignore[index]
+            full = room.gather(1, place // pattern.m) <= 0  # type: ignore[union-attr]
             cost = torch.where(full & ~closed, infinite, cost)
         least, q = torch.where(gone, infinite, cost).min(1)
         going = torch.isfinite(least)
@@ -109,7 +108,7 @@ def _remove_all(weight: Tensor, inverse: Tensor, open_: Tensor, pattern: tuple[i
         inverse.baddbmm_(column[:, :, None], (column * -share[:, None])[:, None, :])
         gone[every, q] |= going
         if room is not None:
-            room[every, place[every, q] // pattern[1]] -= going.long()  # type: ignore[index]
+            room[every, place[every, q] // pattern.m] -= going.long()  # type: ignore[union-attr]
         left = columns - number - 1
         if room is None and left and left < (1 - GATHER) * weight.shape[1]:
             stays = torch.nonzero(~gone)[:, 1].reshape(rows, left)
@@ -131,18 +130,18 @@ def refit(target: Matrix, hessian: Square, kept: Mask) -> Matrix:
 
 
 def prune_in_order(
-    target: Matrix, hessian: Square, kept: Mask, open_: Mask, row_weight: Rows, pattern: tuple[int, int] | None = None
+    target: Matrix, hessian: Square, kept: Mask, open_: Mask, row_weight: Rows, pattern: Neighbours | None = None
 ) -> Matrix:
     """Columns decided one after the other, errors carried to those still open.
 
     kept   how many stay in each block of columns; which, is decided when the block's turn comes, with `pattern` as well
     """
     order = (
-        np.argsort(-np.diagonal(hessian), kind="stable") if pattern is None else _groups_in_order(hessian, pattern[1])
+        np.argsort(-np.diagonal(hessian), kind="stable") if pattern is None else _groups_in_order(hessian, pattern.m)
     )
     factor = factorise(hessian, order)
-    block = BLOCK if pattern is None else max(BLOCK // pattern[1], 1) * pattern[1]
-    chosen_at_once = block if pattern is None else pattern[1]
+    block = BLOCK if pattern is None else max(BLOCK // pattern.m, 1) * pattern.m
+    chosen_at_once = block if pattern is None else pattern.m
     kept, open_ = kept[:, order], open_[:, order]
     stays = np.zeros_like(kept)
 
@@ -154,7 +153,7 @@ def prune_in_order(
             if pattern is None:
                 stays[:, here] = largest(worth.reshape(1, -1), int(kept[:, here].sum())).reshape(worth.shape)
             else:
-                stays[:, here] = largest(worth, pattern[0])
+                stays[:, here] = largest(worth, pattern.n)
             stays[:, here] &= open_[:, here]
         return np.where(stays[:, column], values[:, column], 0.0)
 

@@ -27,11 +27,11 @@ from tersenet.methods._meetings import GEMM, Meeting, meetings, uses
 from tersenet.methods._moments import Moments, least_squares, matrix_of, moments
 from tersenet.methods._surgeon import costs_of, values_of
 from tersenet.methods.curvature import Outputs, output_curvature
+from tersenet.methods.patterns import Neighbours
 from tersenet.methods.prune import attach_pruned
 from tersenet.methods.saliency import Kept, Saliency, keep_salient
 
 Batches = Sequence[tuple[Tensor, ...]]
-Pattern = tuple[int, int]
 # Backward passes for the curvature of the loss: a mean over examples and places has little noise already.
 PROBES = 2
 # So that a channel that no output depends on still ranks its weights.
@@ -43,21 +43,19 @@ class Surgery:
     """What goes, and how.
 
     keep      the share of weights that stays: of each layer by its name, or of all layers together
-    pattern   (n, m) in its place: at most n of m neighbours along a row of the weight stay
+    pattern   in its place: at most n of m neighbours along a row of the weight stay
     damping   share of the mean diagonal added to second moments
     outputs   what the network answers: scores of classes, or values
     """
 
     keep: float | Mapping[str, float] | None = None
-    pattern: Pattern | None = None
+    pattern: Neighbours | None = None
     damping: float = 0.01
     outputs: Outputs = "classes"
 
     def __post_init__(self) -> None:
         if (self.keep is None) == (self.pattern is None):
             raise TersenetError("give either a keep-fraction or a pattern n:m")
-        if self.pattern is not None and not 0 < self.pattern[0] < self.pattern[1]:
-            raise TersenetError(f"a pattern of {self.pattern[0]} in {self.pattern[1]}; expected 1 to m - 1 of m")
 
 
 def prune_by_surgery(

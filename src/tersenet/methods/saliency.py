@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tersenet.errors import TersenetError
 from tersenet.graph import Network
+from tersenet.methods.patterns import joint_mask, pattern_mask
 from tersenet.methods.prune import attach_pruned
 
 Saliency = dict[str, Float[Tensor, "..."]]
@@ -21,19 +21,9 @@ def keep_salient(saliency: Mapping[str, Tensor], keep: float | Mapping[str, floa
 
     At least one stays. Raises TersenetError for a share outside (0, 1].
     """
-    if not isinstance(keep, Mapping):
-        joined = torch.cat([one.reshape(-1) for one in saliency.values()])
-        parts = torch.split(_largest(joined, keep), [one.numel() for one in saliency.values()])
-        return {name: part.reshape(saliency[name].shape) for name, part in zip(saliency, parts)}
-    return {name: _largest(one.reshape(-1), keep[name]).reshape(one.shape) for name, one in saliency.items()}
-
-
-def _largest(saliency: Tensor, keep: float) -> Tensor:
-    if not 0 < keep <= 1:
-        raise TersenetError(f"a keep-fraction of {keep}; expected more than 0 and at most 1")
-    kept = torch.zeros(saliency.shape, dtype=torch.bool)
-    kept[torch.sort(saliency, descending=True, stable=True).indices[: max(round(keep * len(saliency)), 1)]] = True
-    return kept
+    if isinstance(keep, Mapping):
+        return {name: pattern_mask(one, keep=keep[name]) for name, one in saliency.items()}
+    return joint_mask(saliency, keep)
 
 
 def attach_kept(network: Network, kept: Mapping[str, Tensor]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from pydantic import Field
 
 from tersenet.graph import Network
 from tersenet.methods.obd import damage, gauss_newton_diagonal, recursive_diagonal
 from tersenet.methods.saliency import attach_kept, keep_salient
 from tersenet.recipes.steps._second_order import SecondOrder
-from tersenet.recipes.steps.base import Changed, Situation
+from tersenet.recipes.steps.base import Changed, Keep, Situation
 
 
 class OptimalBrainDamage(SecondOrder):
@@ -22,7 +22,7 @@ class OptimalBrainDamage(SecondOrder):
 
     may_stop_early: ClassVar[bool] = True
     id: Literal["obd"] = "obd"
-    keep: Annotated[float, Gt(0), Le(1)] | dict[str, Annotated[float, Gt(0), Le(1)]]
+    keep: Keep | dict[str, Keep]
     curvature: Literal["gauss_newton", "recursion"] = Field(
         "gauss_newton", description="exact, with a backward pass an output; or the paper's, with one in all"
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from annotated_types import Gt
 from pydantic import Field, model_validator
 
+from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.methods.obs import Surgery, prune_by_surgery
+from tersenet.methods.patterns import Neighbours, parse_pattern
 from tersenet.recipes.steps._second_order import SecondOrder
 from tersenet.recipes.steps.base import Changed, Situation
 
@@ -22,21 +23,16 @@ class OptimalBrainSurgeon(SecondOrder):
     """
 
     id: Literal["obs"] = "obs"
-    pattern: str | None = Field(None, description='"2:4": at most 2 of 4 neighbours stay', pattern=r"^\d+:\d+$")
+    pattern: str | None = Field(None, description='"2:4": at most 2 of 4 neighbours stay')
     damping: Annotated[float, Gt(0)] = Field(0.01, description="added to second moments, of their mean diagonal")
 
     @model_validator(mode="after")
     def _one_rule(self) -> OptimalBrainSurgeon:
         if (self.keep is None) == (self.pattern is None):
             raise ValueError('obs needs either keep (a fraction) or pattern (such as "2:4")')
-        if self.pattern is not None and not 0 < self._pattern[0] < self._pattern[1]:
-            raise ValueError(f"pattern {self.pattern}: n of m neighbours stay, n being 1 to m - 1")
+        if self.pattern is not None:
+            _neighbours(self.pattern)
         return self
-
-    @property
-    def _pattern(self) -> tuple[int, int]:
-        n, m = re.findall(r"\d+", self.pattern or "")
-        return int(n), int(m)
 
     def with_keep(self, keep: dict[str, float]) -> OptimalBrainSurgeon:
         return OptimalBrainSurgeon(**self.model_dump() | {"keep": keep, "scope": None, "pattern": None})
@@ -46,7 +42,7 @@ class OptimalBrainSurgeon(SecondOrder):
         inputs = self._inputs(network, at)
         surgery = Surgery(
             keep=self._keep(network, layers) if self.keep is not None else None,
-            pattern=self._pattern if self.pattern is not None else None,
+            pattern=_neighbours(self.pattern) if self.pattern is not None else None,
             damping=self.damping,
             outputs=self.outputs,
         )
@@ -57,3 +53,10 @@ class OptimalBrainSurgeon(SecondOrder):
         if not isinstance(self.keep, float) or self.keep >= 1:
             return None
         return self.model_copy(update={"keep": min(self.keep + 0.1, 1.0)})
+
+
+def _neighbours(text: str) -> Neighbours:
+    pattern = parse_pattern(text)
+    if not isinstance(pattern, Neighbours):
+        raise TersenetError(f"obs knows no blocks such as {text}; give a pattern such as 2:4")
+    return pattern
