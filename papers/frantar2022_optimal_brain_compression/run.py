@@ -21,6 +21,7 @@ from torch import Tensor
 from tersenet.calibration import recalibrate_batchnorm, sample_batches
 from tersenet.graph import Network, capture
 from tersenet.methods.obs import Surgery, prune_by_surgery
+from tersenet.methods.patterns import Neighbours, pattern_mask
 from tersenet.methods.saliency import attach_kept, keep_salient
 from tersenet.methods.select import select_layers
 from tersenet.report.figure import Line, figure
@@ -51,8 +52,10 @@ class Row:
         return f"{'obs' if self.surgery else 'magnitude'} {what}"
 
 
-ROWS = [Row(surgery, keep, each) for keep in (0.5, 0.3, 0.2) for each in (False, True) for surgery in (True, False)] + [
-    Row(surgery, None) for surgery in (True, False)
+ROWS = [
+    *(Row(surgery, keep) for keep in (0.5, 0.3, 0.2, None) for surgery in (True, False)),
+    Row(True, 0.3, each=True),
+    *(Row(False, keep, each=True) for keep in (0.5, 0.3, 0.2)),
 ]
 
 
@@ -84,23 +87,15 @@ def pruned(net: Network, row: Row, inputs: Inputs) -> Network:
     layers, smaller = select_layers(net, "*"), net.clone()
     share = {layer.weight: row.keep for layer in layers} if row.each else row.keep
     if row.surgery:
-        surgery = Surgery(pattern=(2, 4)) if row.keep is None else Surgery(keep=share)
+        surgery = Surgery(pattern=Neighbours(2, 4)) if row.keep is None else Surgery(keep=share)
         prune_by_surgery(smaller, inputs, layers, surgery)
         return smaller
     magnitude = {layer.weight: net.dense(layer.weight).abs() for layer in layers}
     if row.keep is None:
-        attach_kept(smaller, {name: two_of_four(one) for name, one in magnitude.items()})
+        attach_kept(smaller, {name: pattern_mask(one, Neighbours(2, 4)) for name, one in magnitude.items()})
     else:
         attach_kept(smaller, keep_salient(magnitude, share))
     return smaller
-
-
-def two_of_four(magnitude: Tensor) -> Tensor:
-    """The two largest of four neighbours along a row; a shorter last group keeps two as well."""
-    kept = torch.zeros_like(magnitude.flatten(1), dtype=torch.bool)
-    for group, part in zip(kept.split(4, 1), magnitude.flatten(1).split(4, 1)):
-        group.scatter_(1, part.topk(min(2, part.shape[1]), 1).indices, True)
-    return kept.reshape(magnitude.shape)
 
 
 def scored(net: Network, inputs: Inputs, test: object) -> dict[str, float]:
@@ -167,21 +162,18 @@ def write_results() -> None:
 
 
 def drawn(title: str, found: dict[str, dict[str, float]]) -> str:
+    """Accuracy against zeros: weights of all layers together, and magnitude for each layer as well."""
     lines = []
-    for each in (False, True):
-        for surgery in (True, False):
-            for anew in (False, True):
-                points = [(0.0, found["dense"]["test_batchnorm_anew" if anew else "test"])]
-                for row in ROWS:
-                    if row.keep is not None and (row.surgery, row.each) == (surgery, each):
-                        one = found[row.key]
-                        points.append((one["zeros_percent"], one["test_batchnorm_anew" if anew else "test"]))
-                which = "each layer" if each else "together"
-                lines.append(
-                    Line(
-                        f"{'surgery' if surgery else 'magnitude'}, {which}{', BN' if anew else ''}", points, dashed=anew
-                    )
-                )
+    for label, surgery, each in (
+        ("surgery", True, False),
+        ("magnitude", False, False),
+        ("magnitude, each", False, True),
+    ):
+        for anew in ("", "_batchnorm_anew"):
+            rows = [row for row in ROWS if row.keep is not None and (row.surgery, row.each) == (surgery, each)]
+            points = [(found[row.key]["zeros_percent"], found[row.key][f"test{anew}"]) for row in rows]
+            points.insert(0, (0.0, found["dense"][f"test{anew}"]))
+            lines.append(Line(f"{label}{', BN anew' if anew else ''}", points, dashed=bool(anew)))
     return figure(lines, title=f"{title}, one shot", x="zeros, %", y="accuracy on CIFAR-10's test set, %")
 
 

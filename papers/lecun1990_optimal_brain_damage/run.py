@@ -43,7 +43,8 @@ STEP = 0.85
 KEEPS = tuple(STEP**number for number in range(29))
 # Points of accuracy lost at which the shares of weights are compared.
 LOST_POINTS = (1, 5, 10)
-EXAMPLES = 5000
+# Training inputs the derivatives are taken at. Pixels that are seldom lit need many.
+EXAMPLES = {"lenet_300_100": 5000, "lenet5": 1000}
 
 
 def main() -> None:
@@ -62,12 +63,12 @@ def main() -> None:
     write_results()
 
 
-def dense(name: str, examples: int = EXAMPLES) -> tuple[Network, object, list[tuple[torch.Tensor, ...]]]:
+def dense(name: str) -> tuple[Network, object, list[tuple[torch.Tensor, ...]]]:
     """The published network, the test set, and training inputs."""
     data = load("mnist", preprocess=ENTRIES[name].preprocess)
     weights = Path(os.environ["TERSENET_DATA"]) / "models" / "lenet-mnist" / f"{NETWORKS[name]}.safetensors"
     net = capture(load_weights(network(name), weights).eval(), torch.zeros(2, 1, 28, 28))
-    return net, data.test, [(x,) for x, _ in sample_batches(data.train, examples, 250, seed=0)]
+    return net, data.test, [(x,) for x, _ in sample_batches(data.train, EXAMPLES[name], 250, seed=0)]
 
 
 def curve(net: Network, method: str, inputs: list[tuple[torch.Tensor, ...]], test: object, keeps=KEEPS) -> list[float]:
