@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from tersenet.errors import TersenetError
-from tersenet.graph import coupled_groups
-from tersenet.search.alone import METHODS, changed, check_levels, check_methods, targets, unit_norms
+from tersenet.search.alone import METHODS, changed, check_levels, check_methods, targets
 
 GROUP = ("first", "back")
 
@@ -57,12 +56,6 @@ def test_a_group_loses_its_channels_together_and_only_those_with_the_smallest_no
     ).square().sum(1)
     stays = torch.sort(norms.topk(3).indices).values
     assert torch.equal(after.dense("first.weight"), network.dense("first.weight")[stays])
-
-
-def test_the_norm_of_a_unit_is_that_of_all_rows_that_leave_with_it(network):
-    group = next(one for one in coupled_groups(network) if one.layers == GROUP)
-    rows = torch.cat([network.dense(f"{name}.weight").flatten(1) for name in GROUP], 1)
-    assert torch.allclose(unit_norms(network, group), rows.double().norm(dim=1))
 
 
 @pytest.mark.parametrize("layer", [("inside",), ("hidden",), GROUP])

@@ -82,7 +82,15 @@ def test_a_recipe_made_of_thresholds_names_the_layers_that_were_measured_and_sur
 
 def test_no_recipe_is_made_of_nothing():
     with pytest.raises(TersenetError, match="no layer was measured to lose at most 0.5"):
-        recipe_from(record(("channels", "hidden", 0.5, 0)), 0.5)
+        recipe_from(record(("channels", "hidden", 0.5, 0.6)), 0.5)
+
+
+def test_channels_that_may_leave_do_so_in_the_step_of_that_name():
+    found = record(("channels", "hidden", 0.5, 0), ("channels", "last", 0.5, 9))
+    made = recipe_from(found, 0.5)
+    assert [step.id for step in made.steps] == ["channels"] and made.steps[0].keep == {"hidden": 0.5}
+    changed, unused = with_thresholds(parse("steps: [{id: channels, flops: 0.5}]", "c.yaml"), found, 0.5)
+    assert changed.steps[0].keep == {"hidden": 0.5, "*": 1.0} and changed.steps[0].flops is None and not unused
 
 
 def test_a_run_of_the_recipe_leaves_of_each_layer_what_its_threshold_says(network, validate, tmp_path):

@@ -220,7 +220,7 @@ def _network(source: Source, loaders: Loaders | None, inputs: str | None) -> Net
 def _check_measured(network: Network, measured: Sensitivity | None) -> None:
     """Thresholds of layers that the network lacks are another network's, and refused."""
     from tersenet.methods.select import select_layers
-    from tersenet.search.thresholds import pattern
+    from tersenet.search.alone import pattern
 
     for point in measured.points if measured is not None else ():
         select_layers(network, pattern(point.name))

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tersenet.container import read_file
 from tersenet.errors import TersenetError
-from tersenet.recipes.steps import AnyStep, Prune, SecondOrder, Step, Store
+from tersenet.recipes.steps import AnyStep, Prune, Step
+from tersenet.recipes.steps.base import Setting
 
 
 class Recipe(BaseModel):
@@ -53,25 +54,28 @@ class Recipe(BaseModel):
             "steps": [{"id": step.id, **step.model_dump(exclude_defaults=True, mode="json")} for step in self.steps]
         }
 
-    def with_settings(self, *, bits: dict[str, int] | None = None, keep: dict[str, float] | None = None) -> Recipe:
-        """The recipe with other bits or keep-fractions a layer. Refused where no step takes them."""
-        steps: list[Step] = []
-        used = {"bits": bits is None, "keep": keep is None}
-        for step in self.steps:
-            made: Step = step
-            if isinstance(step, Store) and step.form == "codebook" and bits is not None:
-                made, used["bits"] = Store(**step.model_dump() | {"bits": bits}), True
-            if isinstance(step, Prune) and step.takes_keep and keep is not None:
-                only = {"keep": keep, "quality": None, "threshold": None, "scope": "layer"}
-                made = Prune(**step.model_dump() | only)
-                used["keep"] = True
-            if isinstance(step, SecondOrder) and keep is not None:
-                made, used["keep"] = step.with_keep(keep), True
-            steps.append(made)
-        unused = [name for name, done in used.items() if not done]
-        if unused:
-            raise TersenetError(f"recipe {self.name} has no step that takes {unused[0]}")
+    def with_settings(
+        self,
+        *,
+        bits: dict[str, int] | None = None,
+        keep: dict[str, float] | None = None,
+        channels: dict[str, float] | None = None,
+    ) -> Recipe:
+        """The recipe with other bits, or shares of weights or channels kept, by layer. Refused where no step takes them."""
+        steps: list[Step] = list(self.steps)
+        given: dict[Setting, dict[str, Any] | None] = {"bits": bits, "keep": keep, "channels": channels}
+        for setting, table in given.items():
+            if table is None:
+                continue
+            changed = [step.with_table(setting, table) for step in steps]
+            if all(step is None for step in changed):
+                raise TersenetError(f"recipe {self.name} has no step that takes {setting}")
+            steps = [new or old for new, old in zip(changed, steps)]
         return self.model_copy(update={"steps": tuple(steps)})
+
+    def takes(self, setting: Setting) -> bool:
+        """Whether a step takes a table of this setting."""
+        return any(step.with_table(setting, {"*": 1}) is not None for step in self.steps)
 
 
 def shipped() -> dict[str, Recipe]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from tersenet.errors import TersenetError
-from tersenet.graph import Group, Network, coupled_groups, remove_channels
+from tersenet.graph import Network, coupled_groups
+from tersenet.methods.channels import Limits, candidates, keep_shares, remove_units
 from tersenet.methods.prune import attach_pruned, keep_largest
+from tersenet.methods.scores import norm_scores
 from tersenet.methods.select import select_layers
 from tersenet.methods.share import share_weights
 
@@ -75,24 +74,11 @@ def changed(network: Network, method: str, target: Target, level: float, seed: i
 
 
 def _with_fewer_channels(network: Network, layer: str, level: float) -> Network:
-    group = next(group for group in coupled_groups(network) if layer in group.layers)
-    norms = unit_norms(network, group)
-    must = {int(units[norms[units].argmax()]) for units in map(torch.from_numpy, group.units.values())}
-    order = torch.sort(norms, descending=True, stable=True).indices.tolist()
-    count = max(round(level * group.size), 1)
-    keep = torch.zeros(group.size, dtype=torch.bool)
-    # The strongest channel of every layer stays, so that none of them is emptied.
-    keep[[*must, *(unit for unit in order if unit not in must)][: max(count, len(must))]] = True
-    return remove_channels(network, group.masks(keep))
+    where = pattern(layer)
+    found, _ = candidates(network, where, norm_scores(network, 2))
+    return remove_units(network, found, keep_shares(network, found, where, level, Limits()))
 
 
-def unit_norms(network: Network, group: Group) -> Tensor:
-    """The Euclidean norm of all weights that leave with each unit of a group, float64, on the CPU."""
-    squares = torch.zeros(group.size, dtype=torch.float64)
-    layers = {layer.name: layer for layer in network.weighted_layers()}
-    for name, units in group.units.items():
-        layer = layers[name]
-        out_axis = 1 if layer.op in ("conv_transpose2d", "embedding") else 0
-        rows = network.dense(layer.weight).movedim(out_axis, 0).flatten(1).cpu().double()
-        squares.index_add_(0, torch.from_numpy(units), rows.square().sum(1))
-    return squares.sqrt()
+def pattern(name: str) -> str:
+    """A pattern that names this layer alone, also where it is called "first" or "last"."""
+    return f"[{name[0]}]{name[1:]}" if name in ("first", "last") else name

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tersenet.errors import TersenetError
-from tersenet.recipes import Prune, Recipe, Store
+from tersenet.recipes import Recipe
+from tersenet.recipes.steps.base import Setting
+from tersenet.search.alone import pattern
 from tersenet.search.record import Sensitivity
+
+SETTINGS: dict[str, Setting] = {"prune": "keep", "bits": "bits", "channels": "channels"}
 
 
 def keep_table(found: Sensitivity, tolerance: float) -> dict[str, float]:
@@ -39,46 +43,41 @@ def with_thresholds(
     keep: dict[str, float] | None = None,
     bits: dict[str, int] | None = None,
 ) -> tuple[Recipe, list[str]]:
-    """The recipe with each layer's threshold in its steps `prune` and `store`, and what it could not take, in sentences.
+    """The recipe with each layer's threshold in its steps `prune`, `store` and `channels`, and what it could not take, in
+    sentences.
 
     keep, bits   settings of the user's: they come first, but "*" comes last, for layers that were not measured
 
     Refused where the recipe takes none of what was measured.
     """
-    takes = {
-        "prune": any(isinstance(step, Prune) for step in recipe.steps),
-        "bits": any(isinstance(step, Store) and step.form == "codebook" for step in recipe.steps),
-    }
-    used = [method for method in found.methods if takes.get(method)]
+    used = [method for method in found.methods if recipe.takes(SETTINGS[method])]
     if not used:
         raise TersenetError(
             f"recipe {recipe.name} takes nothing that was measured ({', '.join(found.methods) or 'no point yet'}); it needs a "
-            "step prune, or store with a codebook"
+            "step prune, store with a codebook, or channels"
         )
     changed = recipe.with_settings(
         keep=_around(keep, keep_table(found, tolerance)) if "prune" in used else keep,
         bits=_around(bits, bits_table(found, tolerance)) if "bits" in used else bits,
+        channels=_reached(found, "channels", tolerance) | {"*": 1.0} if "channels" in used else None,
     )
     unused = [method for method in found.methods if method not in used]
     return changed, [f"thresholds of {method} are not used: recipe {recipe.name} has no such step" for method in unused]
 
 
 def recipe_from(found: Sensitivity, tolerance: float, name: str = "sensitivity") -> Recipe:
-    """A recipe that takes each layer to its thresholds of prune and bits, and leaves alone what has none; nothing is trained."""
-    keep, bits = (_reached(found, method, tolerance) for method in ("prune", "bits"))
+    """A recipe that takes each layer to its thresholds, and leaves alone what has none; nothing is trained."""
+    channels, keep, bits = (_reached(found, method, tolerance) for method in ("channels", "prune", "bits"))
     steps: list[dict[str, Any]] = []
+    if channels:
+        steps.append({"id": "channels", "where": ",".join(channels), "score": "l2", "keep": channels, "examples": 0})
     if keep:
         steps.append({"id": "prune", "where": ",".join(keep), "keep": keep})
     if bits:
         steps.append({"id": "store", "where": ",".join(bits), "bits": bits, "init": "optimum"})
     if not steps:
-        raise TersenetError(f"no layer was measured to lose at most {tolerance:g} points by prune or bits")
+        raise TersenetError(f"no layer was measured to lose at most {tolerance:g} points by {', '.join(SETTINGS)}")
     return Recipe.model_validate({"name": name, "steps": steps, "coder": found.coder})
-
-
-def pattern(name: str) -> str:
-    """A recipe's pattern that names this layer alone, also where it is called "first" or "last"."""
-    return f"[{name[0]}]{name[1:]}" if name in ("first", "last") else name
 
 
 def _around(given: dict[str, Any] | None, table: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tersenet.recipes.steps._second_order import SecondOrder
 from tersenet.recipes.steps.apoz import Apoz
 from tersenet.recipes.steps.base import Situation, Step
 from tersenet.recipes.steps.batchnorm import CorrectBatchNorm, FoldBatchNorm
@@ -38,4 +37,4 @@ AnyStep = Annotated[
     Field(discriminator="id"),
 ]
 
-__all__ = ["AnyStep", "Prune", "SecondOrder", "Situation", "Step", "Store", "Train"]
+__all__ = ["AnyStep", "Prune", "Situation", "Step", "Store", "Train"]

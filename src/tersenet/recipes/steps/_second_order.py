@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from pydantic import Field, model_validator
@@ -15,7 +15,7 @@ from tersenet.graph import Network, WeightedLayer
 from tersenet.methods._meetings import GEMM
 from tersenet.methods.curvature import Outputs
 from tersenet.methods.select import select_layers, setting
-from tersenet.recipes.steps.base import Keep, Situation, Step
+from tersenet.recipes.steps.base import Keep, Setting, Situation, Step
 
 
 class SecondOrder(Step):
@@ -38,9 +38,10 @@ class SecondOrder(Step):
     def needs_data(self) -> bool:
         return True
 
-    def with_keep(self, keep: dict[str, float]) -> SecondOrder:
-        """The same with other fractions, by layer."""
-        return type(self)(**self.model_dump() | {"keep": keep, "scope": None})
+    def with_table(self, setting: Setting, table: dict[str, Any]) -> SecondOrder | None:
+        if setting != "keep":
+            return None
+        return type(self)(**self.model_dump() | {"keep": table, "scope": None})
 
     def _layers(self, network: Network) -> tuple[list[WeightedLayer], list[str]]:
         """Those that are a matrix times rows of their input, and a sentence on each that is not."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +26,10 @@ Quality = Annotated[float, Ge(0)]
 Bits = Annotated[int, Ge(1), Le(16)]
 Changed = tuple[Network, list[str]]
 """The network as it is now, and what a user should know of it, as sentences."""
+
+
+Setting = Literal["keep", "bits", "channels"]
+"""What a user may give by layer: the share of weights that stays, bits of a shared weight, the share of channels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,10 @@ class Step(BaseModel):
         """Whether the step cannot do without training data."""
         configs = [self.train_config(stage) for stage in range(self.stages)]
         return any(config is not None and config.epochs > 0 for config in configs)
+
+    def with_table(self, setting: Setting, table: dict[str, Any]) -> Step | None:
+        """The same step with another table from pattern to value, or None where it takes no such setting."""
+        return None
 
     def gentler(self) -> Step | None:
         """The same step with less loss to expect, or None: what is tried when a goal was missed."""

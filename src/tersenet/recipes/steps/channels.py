@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
@@ -18,7 +18,7 @@ from tersenet.methods.channels import (
     removal_order,
 )
 from tersenet.methods.scores import Scores, activation_scores, batchnorm_scores, norm_scores, taylor_scores
-from tersenet.recipes.steps.base import Keep, Situation
+from tersenet.recipes.steps.base import Keep, Setting, Situation
 from tersenet.recipes.steps.structural import RemovesChannels
 from tersenet.training import TrainConfig, batch_loss
 
@@ -48,6 +48,11 @@ class Channels(RemovesChannels):
     @property
     def needs_data(self) -> bool:
         return self.score in ("taylor", "activation") or super().needs_data
+
+    def with_table(self, setting: Setting, table: dict[str, Any]) -> Channels | None:
+        if setting != "channels":
+            return None
+        return Channels(**self.model_dump() | {"keep": table, "flops": None, "scope": "layer"})
 
     def scores(self, network: Network, at: Situation) -> Scores:
         if self.score == "batchnorm":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 from pydantic import Field, model_validator
@@ -12,7 +12,7 @@ from tersenet.graph import Network
 from tersenet.methods.obs import Surgery, prune_by_surgery
 from tersenet.methods.patterns import Neighbours, parse_pattern
 from tersenet.recipes.steps._second_order import SecondOrder
-from tersenet.recipes.steps.base import Changed, Situation
+from tersenet.recipes.steps.base import Changed, Setting, Situation
 
 
 class OptimalBrainSurgeon(SecondOrder):
@@ -34,8 +34,10 @@ class OptimalBrainSurgeon(SecondOrder):
             _neighbours(self.pattern)
         return self
 
-    def with_keep(self, keep: dict[str, float]) -> OptimalBrainSurgeon:
-        return OptimalBrainSurgeon(**self.model_dump() | {"keep": keep, "scope": None, "pattern": None})
+    def with_table(self, setting: Setting, table: dict[str, Any]) -> OptimalBrainSurgeon | None:
+        if setting != "keep":
+            return None
+        return OptimalBrainSurgeon(**self.model_dump() | {"keep": table, "scope": None, "pattern": None})
 
     def change(self, network: Network, at: Situation) -> Changed:
         layers, notes = self._layers(network)

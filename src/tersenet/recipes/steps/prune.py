@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -16,7 +16,7 @@ from tersenet.methods.prune import Rule, attach_pruned
 from tersenet.methods.rewind import rewind
 from tersenet.methods.schedule import Cubic, Surgery, cut_gradually, masked_forms, operate, remask
 from tersenet.methods.select import replace_form, select_layers
-from tersenet.recipes.steps.base import Changed, Keep, Quality, Situation, Step
+from tersenet.recipes.steps.base import Changed, Keep, Quality, Setting, Situation, Step
 from tersenet.training import AfterStep, TrainConfig
 
 Threshold = Annotated[float, Ge(0)]
@@ -96,10 +96,11 @@ class Prune(Step):
         limits = self.quality if self.threshold is None else self.threshold
         return limits is None or any(limits.values() if isinstance(limits, dict) else [limits])
 
-    @property
-    def takes_keep(self) -> bool:
-        """Whether a keep-fraction can say how much stays."""
-        return not isinstance(self._pattern, Neighbours)
+    def with_table(self, setting: Setting, table: dict[str, Any]) -> Prune | None:
+        if setting != "keep" or isinstance(self._pattern, Neighbours):
+            return None
+        only = {"keep": table, "quality": None, "threshold": None, "scope": "layer"}
+        return Prune(**self.model_dump() | only)
 
     @property
     def stages(self) -> int:

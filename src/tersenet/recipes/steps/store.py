@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from tersenet.graph import Network
 from tersenet.methods.select import select_layers, setting
 from tersenet.methods.share import share_weights, store_dense
-from tersenet.recipes.steps.base import Bits, Changed, Situation, Step
+from tersenet.recipes.steps.base import Bits, Changed, Setting, Situation, Step
 
 
 class Store(Step):
@@ -43,6 +43,11 @@ class Store(Step):
                     f"{layer.weight}: {made} distinct weights are left, so the codebook has {made} values, not {k}"
                 )
         return network, notes
+
+    def with_table(self, setting: Setting, table: dict[str, Any]) -> Store | None:
+        if setting != "bits" or self.form != "codebook":
+            return None
+        return Store(**self.model_dump() | {"bits": table})
 
     def gentler(self) -> Store | None:
         if self.form != "codebook":
