@@ -26,6 +26,12 @@ def keep_largest(weight: Tensor, keep: float) -> Tensor:
     return torch.where(pattern_mask(weight.abs(), keep=keep), weight, 0.0)
 
 
+def global_keep(weights: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
+    """`keep_largest` with one threshold for all weights together, such that the share `keep` of them stays."""
+    masks = joint_mask({name: weight.abs() for name, weight in weights.items()}, keep)
+    return {name: torch.where(mask, weights[name], 0.0) for name, mask in masks.items()}
+
+
 def quality_threshold(weight: Tensor, quality: float) -> float:
     """quality x standard deviation, at or below which a weight goes (Han et al. 2015, section 3).
 
