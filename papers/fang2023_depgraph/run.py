@@ -118,7 +118,7 @@ def timed(original: torch.nn.Module, smaller: torch.nn.Module) -> dict[str, dict
     found = {}
     for batch in BATCHES:
         inputs = (torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
-        both = compare_networks({"original": captured, "smaller": smaller}, inputs, limit_s=20)
+        both = compare_networks({"original": (captured, inputs), "smaller": (smaller, inputs)}, limit_s=20)
         found[str(batch)] = {
             "original_ms": round(both["original"].median_ms, 3),
             "smaller_ms": round(both["smaller"].median_ms, 3),
