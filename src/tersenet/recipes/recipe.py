@@ -100,7 +100,7 @@ def parse(text: str, name: str) -> Recipe:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "recipe"
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise TersenetError(f"{name}: {where}: {first['msg']}{more}") from error
+        raise TersenetError(f"{name}: {where}: {first['msg'].removeprefix('Value error, ')}{more}") from error
 
 
 def load_recipe(recipe: str | os.PathLike[str] | Recipe) -> Recipe:
