@@ -89,6 +89,14 @@ def test_a_pattern_leaves_n_of_m_neighbours_and_all_of_a_short_last_group_it_fit
             assert (kept[:, start : start + pattern.m].sum(1) == min(pattern.n, columns - start)).all()
 
 
+def test_a_pattern_takes_rows_that_have_lost_more_than_it_asks_for_as_they_are():
+    weight, hessian = _problem(6, 6, 12)
+    open_ = np.random.default_rng(3).random(weight.shape) < np.linspace(0.1, 1.0, 6)[:, None]
+    kept = np.isinf(removal_costs(weight, hessian, open_, Neighbours(2, 4)))
+    assert not kept[~open_].any()
+    assert (kept.reshape(-1, 4).sum(1) == np.minimum(open_.reshape(-1, 4).sum(1), 2)).all()
+
+
 def test_refit_has_nothing_left_to_gain_along_any_kept_weight():
     weight, hessian = _problem(4)
     kept = np.random.default_rng(1).random(weight.shape) < 0.5

@@ -101,7 +101,7 @@ def _remove_all(weight: Tensor, inverse: Tensor, open_: Tensor, pattern: Neighbo
         if not going.any():
             break
         highest = torch.maximum(highest, torch.where(going, least, 0.0))
-        costs[every, place[every, q]] = torch.where(going, highest, infinite)
+        costs[every[going], place[every, q][going]] = highest[going]
         column = inverse[every, :, q]
         share = torch.where(going, 1 / column[every, q], 0.0)
         weight -= column * (weight[every, q] * share)[:, None]
