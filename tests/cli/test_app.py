@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -48,6 +49,11 @@ def test_every_command_has_the_common_options(tersenet, name):
 
 def test_the_version_is_the_package_s(tersenet):
     assert tersenet("--version").out == f"tersenet {package.__version__}\n"
+
+
+def test_the_package_is_a_command_too():
+    words = [sys.executable, "-m", "tersenet", "--version"]
+    assert subprocess.run(words, capture_output=True, text=True).stdout == f"tersenet {package.__version__}\n"
 
 
 @pytest.mark.parametrize(

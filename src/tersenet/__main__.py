@@ -1,0 +1,5 @@
+"""python -m tersenet: the command line."""
+
+from tersenet.cli import main
+
+main()
