@@ -12,8 +12,8 @@ from tersenet.report.text import escape
 
 WIDTH, HEIGHT = 720, 430
 LEFT, RIGHT, TOP, BOTTOM = 62, 520, 44, 376
-# The key is a column at the right; the picture grows with it.
-KEY_LEFT, KEY_TOP, KEY_STEP = 540, 56, 17
+# The key is a column at the right; the picture grows with it, by as much as a letter is wide at most.
+KEY_LEFT, KEY_TOP, KEY_STEP, LETTER = 540, 56, 17, 7
 # Okabe and Ito 2008: told apart with every kind of colour vision. More lines than these take a ramp.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c6d31")
 STYLE = (
@@ -65,7 +65,8 @@ def figure(
     up = _up(heights, y_range)
     place = _Place(across, up, log_x)
     height_px = max(HEIGHT, KEY_TOP + KEY_STEP * len(lines))
-    body = [f"<style>{STYLE}</style>", f'<rect class="page" width="{WIDTH}" height="{height_px}"/>']
+    width_px = max(WIDTH, KEY_LEFT + 30 + LETTER * max(len(one.name) for one in lines))
+    body = [f"<style>{STYLE}</style>", f'<rect class="page" width="{width_px}" height="{height_px}"/>']
     body += [label(LEFT, 24, title, "heading", "start"), *_grid(up), *_x_axis(across, log_x)]
     body += [label((LEFT + RIGHT) / 2, HEIGHT - 12, x)]
     middle = (TOP + BOTTOM) / 2
@@ -79,9 +80,9 @@ def figure(
     for number, one in enumerate(lines):
         body += _line(one, _colour(number, len(lines)), place, number)
     said = f"{title}: {y} against {x}; lines: {', '.join(one.name for one in lines)}"
-    svg = chart(WIDTH, height_px, said, body, "figure")
+    svg = chart(width_px, height_px, said, body, "figure")
     return (
-        svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height_px}" ', 1) + "\n"
+        svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{width_px}" height="{height_px}" ', 1) + "\n"
     )
 
 

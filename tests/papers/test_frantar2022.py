@@ -1,0 +1,49 @@
+"""One-shot surgery: what was found is well above magnitude, and a part is found again."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+PAPER = Path(__file__).parents[2] / "papers" / "frantar2022_optimal_brain_compression"
+EXPECTED = json.loads((PAPER / "expected.json").read_text())
+
+
+def _run():
+    spec = importlib.util.spec_from_file_location("frantar2022_run", PAPER / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _best(rows: dict, *keys: str) -> float:
+    """The better of both ways to choose weights and to treat BatchNorm."""
+    return max(max(rows[key]["test"], rows[key]["test_batchnorm_anew"]) for key in keys)
+
+
+def test_at_70_percent_zeros_resnet20_is_5_points_above_the_best_that_magnitude_gives():
+    rows = EXPECTED["resnet20"]["rows"]
+    assert rows["obs 0.3"]["zeros_percent"] == pytest.approx(70, abs=0.01)
+    assert rows["obs 0.3"]["test"] >= 5 + _best(rows, "magnitude 0.3", "magnitude 0.3 each")
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("keep", ["0.5", "0.3", "0.2", "2:4"])
+def test_surgery_is_above_the_best_that_magnitude_gives_within_minutes(name, keep):
+    rows = EXPECTED[name]["rows"]
+    magnitude = [key for key in (f"magnitude {keep}", f"magnitude {keep} each") if key in rows]
+    assert rows[f"obs {keep}"]["test"] > _best(rows, *magnitude)
+    assert rows[f"obs {keep}"]["seconds"] < 600
+
+
+@pytest.mark.slow
+def test_one_row_is_found_again(data_dir, monkeypatch):
+    monkeypatch.setenv("TERSENET_DATA", str(data_dir))
+    run = _run()
+    net, test, inputs = run.dense("resnet20")
+    row = run.Row(surgery=True, keep=0.3)
+    found = run.scored(run.pruned(net, row, inputs), inputs, test)
+    assert found["test"] == pytest.approx(EXPECTED["resnet20"]["rows"][row.key]["test"], abs=0.5)
