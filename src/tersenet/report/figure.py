@@ -82,7 +82,8 @@ def figure(
     said = f"{title}: {y} against {x}; lines: {', '.join(one.name for one in lines)}"
     svg = chart(width_px, height_px, said, body, "figure")
     return (
-        svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{width_px}" height="{height_px}" ', 1) + "\n"
+        svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{width_px}" height="{height_px}" ', 1)
+        + "\n"
     )
 
 
