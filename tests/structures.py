@@ -651,3 +651,15 @@ def without_nan(value: Tensor, axis: int) -> Tensor:
     """NaN as zero where it is one of several along the axis; where all are NaN the whole is gone, and stays so."""
     lost = value.isnan()
     return value.masked_fill(lost & ~lost.all(axis, keepdim=True), 0)
+
+
+def all_of(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def distance(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:
+    """The largest difference, relative to the largest number of its output; infinite where either has a NaN."""
+    assert [one.shape for one in found] == [one.shape for one in expected]
+    if any(one.isnan().any() for one in (*found, *expected)):
+        return float("inf")
+    return max(float((one - other).abs().max() / other.abs().max()) for one, other in zip(found, expected))

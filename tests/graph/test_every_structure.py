@@ -8,7 +8,7 @@ import functools
 
 import pytest
 import torch
-from structures import HARD, LARGE, ZOO, build, function, silenced, some_masks
+from structures import HARD, LARGE, ZOO, all_of, build, distance, function, silenced, some_masks
 from torch import Tensor, nn
 
 from tersenet import artifact, ir, runtime
@@ -26,18 +26,6 @@ SMALL = [name for name in NETWORKS if name not in (*LARGE, "resnet32", "resnet44
 def smaller(name: str) -> tuple[Network, tuple[Tensor, ...]]:
     network, example = build(name)
     return remove_channels(network, some_masks(network, 0)), example
-
-
-def all_of(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return outputs if isinstance(outputs, tuple) else (outputs,)
-
-
-def distance(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:
-    """The largest difference, relative to the largest number of its output; infinite where either has a NaN."""
-    assert [one.shape for one in found] == [one.shape for one in expected]
-    if any(one.isnan().any() for one in (*found, *expected)):
-        return float("inf")
-    return max(float((one - other).abs().max() / other.abs().max()) for one, other in zip(found, expected))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
