@@ -20,11 +20,11 @@ def _run():
 
 
 def _best(rows: dict, *keys: str) -> float:
-    """The better of both ways to choose weights and to treat BatchNorm."""
+    """The better of both ways to choose weights, BatchNorm as it is or anew from plain images."""
     return max(max(rows[key]["test"], rows[key]["test_batchnorm_anew"]) for key in keys)
 
 
-def test_at_70_percent_zeros_resnet20_is_5_points_above_the_best_that_magnitude_gives():
+def test_at_70_percent_zeros_resnet20_is_5_points_above_magnitude_with_statistics_as_they_are_or_from_plain_images():
     rows = EXPECTED["resnet20"]["rows"]
     assert rows["obs 0.3"]["zeros_percent"] == pytest.approx(70, abs=0.01)
     assert rows["obs 0.3"]["test"] >= 5 + _best(rows, "magnitude 0.3", "magnitude 0.3 each")
