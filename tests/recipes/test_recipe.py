@@ -31,7 +31,7 @@ def test_shipped_recipes_survive_the_way_through_yaml_and_through_a_file(name):
         ("steps: [{id: prune}]", "either keep"),
         ("steps: [{id: prune, keep: 0.1, quality: 1}]", "either keep"),
         ("steps: [{id: prone, keep: 0.1}]", "steps.0"),
-        ("steps: [{id: store, bits: 17}]", "steps.0.store.bits"),
+        ("steps: [{id: store, bits: 17}]", "steps.0.store.codebook.bits"),
         ("steps: [{id: train, train: {epochs: 1, lr: -1}}]", "steps.0.train.train.lr"),
         ("coder: zip", "coder"),
         ("colour: red", "colour"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.forms import Codebook, Dense, Form, Sparse
+from tersenet.forms import Codebook, Form, Sparse
 from tersenet.graph import Network
 from tersenet.methods.select import replace_form
 
@@ -28,11 +28,6 @@ def share_weights(network: Network, name: str, *, k: int, init: str, table: str,
 
     attach_values(network, name, fit)
     return made[0].k if made else 0
-
-
-def store_dense(network: Network, name: str, *, dtype: str) -> None:
-    """Hold tensor `name` as plain numbers of `dtype`; zeros that are there stay zero."""
-    attach_values(network, name, lambda kept: Dense.fit(kept, dtype=dtype))
 
 
 def attach_values(network: Network, name: str, fit: Callable[[Tensor], Form]) -> None:

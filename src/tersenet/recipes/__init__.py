@@ -2,7 +2,7 @@
 
 from tersenet.recipes.recipe import Recipe, load_recipe, parse, schema, shipped
 from tersenet.recipes.run import GoalNotMet, RunRecord, Task, run
-from tersenet.recipes.steps import Prune, Situation, Step, Store, Train
+from tersenet.recipes.steps import Prune, Situation, Step, StoreCodebook, StoreDense, Train
 
 __all__ = [
     "GoalNotMet",
@@ -11,7 +11,8 @@ __all__ = [
     "RunRecord",
     "Situation",
     "Step",
-    "Store",
+    "StoreCodebook",
+    "StoreDense",
     "Task",
     "Train",
     "load_recipe",

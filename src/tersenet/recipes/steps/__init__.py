@@ -16,7 +16,7 @@ from tersenet.recipes.steps.prune import Prune
 from tersenet.recipes.steps.quantize import Quantize
 from tersenet.recipes.steps.remove_dead import RemoveDead
 from tersenet.recipes.steps.round import Round
-from tersenet.recipes.steps.store import Store
+from tersenet.recipes.steps.store import AnyStore, StoreCodebook, StoreDense
 from tersenet.recipes.steps.train import Train
 
 AnyStep = Annotated[
@@ -29,7 +29,7 @@ AnyStep = Annotated[
     | OptimalBrainDamage
     | OptimalBrainSurgeon
     | RemoveDead
-    | Store
+    | AnyStore
     | Quantize
     | CorrectBatchNorm
     | FoldBatchNorm
@@ -37,4 +37,4 @@ AnyStep = Annotated[
     Field(discriminator="id"),
 ]
 
-__all__ = ["AnyStep", "Prune", "Situation", "Step", "Store", "Train"]
+__all__ = ["AnyStep", "Prune", "Situation", "Step", "StoreCodebook", "StoreDense", "Train"]
