@@ -116,12 +116,13 @@ using MaybeFloats = std::optional<Array1<float>>;
 using MaybeCodes = std::optional<Array1<uint16_t>>;
 
 std::vector<std::shared_ptr<LinearRunner>> linear_kernels(uint32_t rows, uint32_t cols, const MaybeIndex& row_start, const MaybeIndex& col, const MaybeFloats& codebook,
-                                                          const MaybeCodes& code, const MaybeFloats& value, int threads) {
+                                                          const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8) {
   const Matrix matrix = checked(rows, cols, row_start, col, codebook, code, value);
   LinearKernels found;
   const KernelRequest request{cpu_chosen(), {}};
   add_sparse_kernels(matrix, request, found);
   add_dense_kernels(matrix, request, found);
+  if (int8) add_int8_kernels(matrix, request, found);
   const auto pool = std::make_shared<Pool>(threads);
   std::vector<std::shared_ptr<LinearRunner>> made;
   for (auto& kernel : found) made.push_back(std::make_shared<LinearRunner>(LinearRunner{std::move(kernel), pool, rows, cols, rows}));
@@ -135,7 +136,7 @@ uint32_t conv_out(uint32_t in, uint32_t before, uint32_t after, uint32_t kernel,
 
 // sizes: in_channels, out_channels, groups, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, pad_bottom, pad_right, in_h, in_w
 std::vector<std::shared_ptr<ConvRunner>> conv_kernels(const std::vector<uint32_t>& sizes, const MaybeIndex& row_start, const MaybeIndex& col, const MaybeFloats& codebook,
-                                                      const MaybeCodes& code, const MaybeFloats& value, int threads) {
+                                                      const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8) {
   need(sizes.size() == 15, "a convolution has 15 sizes");
   for (uint32_t size : sizes) need(size < 1 << 15, "a convolution's sizes are below 2^15 here");
   ConvShape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8], sizes[9], sizes[10], sizes[11], sizes[12], sizes[13], sizes[14], 0, 0};
@@ -148,6 +149,7 @@ std::vector<std::shared_ptr<ConvRunner>> conv_kernels(const std::vector<uint32_t
   const KernelRequest request{cpu_chosen(), {}};
   add_sparse_kernels(matrix, s, request, found);
   add_dense_kernels(matrix, s, request, found);
+  if (int8) add_int8_kernels(matrix, s, request, found);
   const auto pool = std::make_shared<Pool>(threads);
   std::vector<std::shared_ptr<ConvRunner>> made;
   for (auto& kernel : found) made.push_back(std::make_shared<ConvRunner>(ConvRunner{std::move(kernel), pool, s.out_channels, x_size, y_size}));
@@ -162,6 +164,6 @@ void bind_kernels(nb::module_& m) {
   using namespace nb::literals;
   bind_runner<LinearKernel>(m, "LinearRunner");
   bind_runner<ConvKernel>(m, "ConvRunner");
-  m.def("linear_kernels", &linear_kernels, "rows"_a, "cols"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1);
-  m.def("conv_kernels", &conv_kernels, "sizes"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1);
+  m.def("linear_kernels", &linear_kernels, "rows"_a, "cols"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false);
+  m.def("conv_kernels", &conv_kernels, "sizes"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false);
 }

@@ -72,12 +72,13 @@ nb::list run(Session& session, const std::vector<AnyArray>& arrays) {
   return made;
 }
 
-std::unique_ptr<Session> open(const Bytes& file, int threads, uint64_t max_bytes, size_t batch,
+std::unique_ptr<Session> open(const Bytes& file, int threads, uint64_t max_bytes, size_t batch, bool int8,
                               const std::vector<std::pair<std::string, std::string>>& kernels) {
   SessionOptions options;
   options.threads = threads;
   options.max_bytes = max_bytes;
   options.batch = batch;
+  options.int8 = int8;
   options.kernels = kernels;
   nb::gil_scoped_release release;
   return std::make_unique<Session>(file.data(), file.shape(0), options);
@@ -135,7 +136,7 @@ void bind_runtime(nb::module_& m) {
       .def_prop_ro("weight_bytes", &Session::weight_bytes)
       .def_prop_ro("value_bytes", &Session::value_bytes)
       .def_prop_ro("threads", &Session::threads);
-  m.def("open_session", &open, "file"_a, "threads"_a, "max_bytes"_a, "batch"_a, "kernels"_a);
+  m.def("open_session", &open, "file"_a, "threads"_a, "max_bytes"_a, "batch"_a, "int8"_a, "kernels"_a);
   m.def("operation_table", [] {
     nb::list rows;
     for (const OpInfo& op : all_ops()) {

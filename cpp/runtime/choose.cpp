@@ -35,6 +35,8 @@ AlignedVector<float> sample(size_t count) {
   return x;
 }
 
+enum class Family { int8, sparse, dense };
+
 // Families in the order in which they are likely to win; `make(family, found)` appends a family's kernels.
 template <class Kernel, class Make>
 Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t dense_bytes, const ChooseOptions& options, Pool& pool) {
@@ -42,9 +44,9 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
   AlignedVector<float> x, y;
   double best_us = 0;
   size_t least_bytes = SIZE_MAX;
-  enum Family { sparse, dense, families };
-  for (int family = 0; family < families; ++family) {
-    if (family == dense && options.wanted.empty() && choice.kernel && dense_bytes > std::max<uint64_t>(kDenseFree, 2 * least_bytes)) continue;
+  for (Family family : {Family::int8, Family::sparse, Family::dense}) {
+    if (family == Family::int8 ? !options.int8 : options.int8 && choice.kernel) continue;
+    if (family == Family::dense && options.wanted.empty() && choice.kernel && dense_bytes > std::max<uint64_t>(kDenseFree, 2 * least_bytes)) continue;
     std::vector<std::unique_ptr<Kernel>> found;
     make(family, found);
     for (std::unique_ptr<Kernel>& kernel : found) {
@@ -75,18 +77,20 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
 
 Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& options, Pool& pool) {
   const KernelRequest request{options.cpu, options.wanted};
-  const auto make = [&](int family, LinearKernels& found) {
-    if (family == 0) add_sparse_kernels(weight, request, found);
-    if (family == 1) add_dense_kernels(weight, request, found);
+  const auto make = [&](Family family, LinearKernels& found) {
+    if (family == Family::int8) add_int8_kernels(weight, request, found);
+    if (family == Family::sparse) add_sparse_kernels(weight, request, found);
+    if (family == Family::dense) add_dense_kernels(weight, request, found);
   };
   return choose<LinearKernel>(make, options.batch * weight.cols, options.batch * weight.rows, size_t(4) * weight.rows * weight.cols, options, pool);
 }
 
 Choice<ConvKernel> choose_conv(const Matrix& weight, const ConvShape& shape, const ChooseOptions& options, Pool& pool) {
   const KernelRequest request{options.cpu, options.wanted};
-  const auto make = [&](int family, ConvKernels& found) {
-    if (family == 0) add_sparse_kernels(weight, shape, request, found);
-    if (family == 1) add_dense_kernels(weight, shape, request, found);
+  const auto make = [&](Family family, ConvKernels& found) {
+    if (family == Family::int8) add_int8_kernels(weight, shape, request, found);
+    if (family == Family::sparse) add_sparse_kernels(weight, shape, request, found);
+    if (family == Family::dense) add_dense_kernels(weight, shape, request, found);
   };
   return choose<ConvKernel>(make, options.batch * shape.in_channels * shape.in_h * shape.in_w,
                             options.batch * shape.out_channels * shape.out_h * shape.out_w, size_t(4) * weight.rows * weight.cols, options, pool);

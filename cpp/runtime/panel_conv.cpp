@@ -1,8 +1,6 @@
 // Convolutions as a weight matrix times panels of up to 64 output pixels, gathered tap by tap from a padded image.
-#include <numeric>
-
 #include "panel_matrix.h"
-#include "phased_image.h"
+#include "pixel_tiles.h"
 
 namespace tersenet {
 namespace {
@@ -12,39 +10,27 @@ constexpr size_t kWorthCopy = 100000;      // floats: the same
 
 using MakeMatrix = std::unique_ptr<PanelMatrix> (*)(const Matrix&, uint32_t, uint32_t, const PanelKernels&);
 
-// A run of output pixels that lie side by side in the image.
-struct Segment {
-  uint32_t to, count, from;
-};
-
 class PanelConv : public ConvKernel {
  public:
   PanelConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels, MakeMatrix make, const std::string& name)
-      : name_(name + "/" + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels) {
+      : name_(name + "/" + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels.split), tiles_(shape, image_) {
     const uint32_t rows = shape.out_channels / shape.groups;
     for (uint32_t g = 0; g < shape.groups; ++g) matrices_.push_back(make(weight, g * rows, rows, kernels));
-    pointwise_ = shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride_h == 1 && shape.stride_w == 1 && !shape.pad_top && !shape.pad_left && !shape.pad_bottom && !shape.pad_right;
     work_ = weight.entries() * shape.out_h * shape.out_w;
-    cut_pixels();
-    for (uint32_t c = 0; c < shape.in_channels / shape.groups; ++c) {
-      for (uint32_t ky = 0; ky < shape.kernel_h; ++ky) {
-        for (uint32_t kx = 0; kx < shape.kernel_w; ++kx) tap_.push_back(uint32_t(image_.at(c, size_t(ky) * shape.dilation_h, size_t(kx) * shape.dilation_w)));
-      }
-    }
   }
 
   const char* name() const override { return name_.c_str(); }
   size_t bytes() const override {
-    size_t sum = tap_.size() * sizeof(uint32_t) + segments_.size() * sizeof(Segment);
+    size_t sum = tiles_.bytes();
     for (const auto& matrix : matrices_) sum += matrix->bytes();
     return sum;
   }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
     const ConvShape& s = shape_;
-    const size_t channels = s.in_channels, in_area = size_t(s.in_h) * s.in_w, stored = pointwise_ ? in_area : image_.channel_size();
+    const size_t channels = s.in_channels, in_area = size_t(s.in_h) * s.in_w, stored = tiles_.pointwise() ? in_area : image_.channel_size();
     const float* from = x;
-    if (!pointwise_) {
+    if (!tiles_.pointwise()) {
       float* images = static_cast<float*>(pool.shared((batch * channels * stored + PhasedImage::kSlack) * sizeof(float)));
       pool.run(batch * channels < 16 ? 1 : 16, [&](size_t chunk, int) {
         const size_t all = batch * channels, parts = all < 16 ? 1 : 16;
@@ -52,7 +38,7 @@ class PanelConv : public ConvKernel {
       }, batch * channels * stored > kWorthCopy);
       from = images;
     }
-    const size_t tiles = first_segment_.size() - 1;
+    const size_t tiles = tiles_.count();
     pool.run(batch * s.groups * tiles, [&](size_t chunk, int worker) {
       const size_t tile = chunk % tiles, group = chunk / tiles % s.groups, b = chunk / tiles / s.groups;
       const PanelMatrix& matrix = *matrices_[group];
@@ -67,54 +53,19 @@ class PanelConv : public ConvKernel {
   ConvShape shape_;
   PanelKernels kernels_;
   PhasedImage image_;
-  bool pointwise_;
+  PixelTiles tiles_;
   size_t work_;                                         // multiplications for an image
   std::vector<std::unique_ptr<PanelMatrix>> matrices_;  // one for each group
-  std::vector<uint32_t> tap_;                           // of each column of the matrix
-  std::vector<Segment> segments_;
-  std::vector<uint32_t> first_segment_;                 // of each tile of pixels
-
-  void cut_pixels() {
-    const uint32_t width = pointwise_ ? shape_.in_h * shape_.in_w : shape_.out_w, pixels = shape_.out_h * shape_.out_w;
-    for (uint32_t p = 0; p < pixels; p += kPanel) {
-      first_segment_.push_back(uint32_t(segments_.size()));
-      const uint32_t end = std::min(pixels, p + kPanel);
-      for (uint32_t at = p; at < end;) {
-        const uint32_t count = std::min(end - at, width - at % width);
-        segments_.push_back({at - p, count, pointwise_ ? at : uint32_t(at / width * image_.width() + at % width)});
-        at += count;
-      }
-    }
-    first_segment_.push_back(uint32_t(segments_.size()));
-  }
-
-  // Copies whole vectors: what is too much is overwritten by the next segment or row, or lies behind the panel.
-  void gather(const float* image, const Segment* segments, size_t count, uint32_t from, uint32_t depth, float* panel) const {
-    for (uint32_t k = 0; k < depth; ++k, panel += kPanel) {
-      const float* tap = image + tap_[from + k];
-      for (size_t i = 0; i < count; ++i) {
-        const float* source = tap + segments[i].from;
-        float* to = panel + segments[i].to;
-        if (pointwise_) {
-          std::memcpy(to, source, segments[i].count * sizeof(float));
-          continue;
-        }
-        for (uint32_t done = 0; done < segments[i].count; done += 8) std::memcpy(to + done, source + done, 8 * sizeof(float));
-      }
-    }
-  }
 
   void run_tile(const PanelMatrix& matrix, const float* image, size_t tile, const Epilogue& epilogue, size_t first_row, const float* residual, float* y, Pool& pool,
                 int worker) const {
-    const Segment* segments = segments_.data() + first_segment_[tile];
-    const size_t count = first_segment_[tile + 1] - first_segment_[tile];
     const size_t area = size_t(shape_.out_h) * shape_.out_w, pixel = tile * kPanel;
     const int width = int(std::min<size_t>(kPanel, area - pixel));
     const size_t panel_size = (size_t(std::min(kTileDepth, matrix.depth())) + 1) * kPanel;
     float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + matrix.acc_size()) * sizeof(float)));
     float* acc = panel + panel_size;
     for (uint32_t t = 0; t < matrix.tiles(); ++t) {
-      gather(image, segments, count, t * kTileDepth, matrix.tile_depth(t), panel);
+      tiles_.gather(image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
       matrix.multiply(t, panel, width, acc);
     }
     for (uint32_t r = 0; r < matrix.rows(); ++r) {
@@ -128,7 +79,7 @@ class PanelConv : public ConvKernel {
 class DepthwiseConv : public ConvKernel {
  public:
   DepthwiseConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels)
-      : name_(std::string("depthwise/") + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels), weight_(dense_values(weight)) {
+      : name_(std::string("depthwise/") + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels.split), weight_(dense_values(weight)) {
     for (uint32_t ky = 0; ky < shape.kernel_h; ++ky) {
       for (uint32_t kx = 0; kx < shape.kernel_w; ++kx) tap_.push_back(image_.at(0, size_t(ky) * shape.dilation_h, size_t(kx) * shape.dilation_w));
     }

@@ -16,7 +16,7 @@ namespace tersenet {
 
 class PhasedImage {
  public:
-  PhasedImage(const ConvShape& shape, const PanelKernels& kernels) : shape_(shape), split_(kernels.split) {
+  PhasedImage(const ConvShape& shape, void (*split)(const float*, size_t, float*, float*)) : shape_(shape), split_(split) {
     rows_ = (shape.in_h + shape.pad_top + shape.pad_bottom + shape.stride_h - 1) / shape.stride_h;
     width_ = (shape.in_w + shape.pad_left + shape.pad_right + shape.stride_w - 1) / shape.stride_w;
   }
@@ -31,11 +31,11 @@ class PhasedImage {
     return (plane * rows_ + y / shape_.stride_h) * width_ + x / shape_.stride_w;
   }
 
-  // One channel of in_h x in_w to channel_size() floats.
-  void fill(const float* x, float* to) const {
+  // One channel of in_h x in_w to channel_size() floats; bytes of `padding` around it.
+  void fill(const float* x, float* to, uint8_t padding = 0) const {
     const ConvShape& s = shape_;
     const bool padded = s.pad_top || s.pad_bottom || s.pad_left || s.pad_right || s.stride_h > 1 || s.stride_w > 1;
-    if (padded) std::memset(to, 0, channel_size() * sizeof(float));
+    if (padded) std::memset(to, padding, channel_size() * sizeof(float));
     for (size_t y = 0; y < s.in_h; ++y, x += s.in_w) {
       const size_t py = y + s.pad_top;
       float* row = to + ((py % s.stride_h) * s.stride_w * rows_ + py / s.stride_h) * width_;

@@ -158,6 +158,7 @@ struct Session::Inside {
     ChooseOptions found;
     found.cpu = cpu;
     found.batch = batch_size;
+    found.int8 = options.int8;
     for (const auto& [weight, kernel] : options.kernels) {
       if (weight == graph.parameters[parameter].name) found.wanted = kernel;
     }

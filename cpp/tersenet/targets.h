@@ -3,8 +3,10 @@
 
 #include "tersenet/huffman_kernel.h"
 #include "tersenet/kernels/csr.h"
+#include "tersenet/kernels/int8.h"
 #include "tersenet/kernels/panel.h"
 #include "tersenet/kernels/wsell.h"
+#include "tersenet/kernels/wsell8.h"
 #include "tersenet/rans_kernel.h"
 
 namespace tersenet {
@@ -15,6 +17,8 @@ PanelKernels panel_kernels_avx2();
 PanelKernels panel_kernels_avx512();
 PanelKernels panel_kernels_neon();
 void wsell_run_avx512(const Wsell& weight, uint32_t from, uint32_t to, const float* x, size_t x_step, int count, float* sums);
+Int8Kernels int8_kernels_avx512vnni();
+void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, int32_t* sums);
 void csr16_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 void csr32_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 

@@ -33,6 +33,7 @@ struct ChooseOptions {
   Cpu cpu = Cpu::scalar;
   size_t batch = 1;
   std::string wanted;    // the name of the kernel to take without timing; empty: time them
+  bool int8 = false;     // only kernels on eight-bit integers, where one fits
 };
 
 Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& options, Pool& pool);

@@ -18,7 +18,7 @@
 
 namespace tersenet {
 
-// All arithmetic is float32.
+// Arithmetic is float32, but for the kernels of add_int8_kernels (kernels/int8.h).
 // y[b][r] = finish(r, sum over c of W[r][c] x[b][c]); x is (batch, cols), y is (batch, rows), both contiguous.
 class LinearKernel {
  public:
@@ -62,5 +62,7 @@ void add_dense_kernels(const Matrix& weight, const KernelRequest& request, Linea
 void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
+void add_int8_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
+void add_int8_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 
 }  // namespace tersenet

@@ -26,6 +26,7 @@ struct SessionOptions {
   int threads = 1;
   uint64_t max_bytes = 0;   // 0: default_limit of the file for its weights, 16 GiB for values
   size_t batch = 1;         // the batch that kernels are chosen for
+  bool int8 = false;        // layers and convolutions on eight-bit integers, where they fit (kernels/int8.h)
   std::vector<std::pair<std::string, std::string>> kernels;  // weight -> kernel to take without timing
 };
 

@@ -33,9 +33,9 @@ def folder() -> Path | None:
         return None
 
 
-def key(data: bytes, *, threads: int, batch: int) -> str:
-    """What a choice depends on: the file, the CPU and the column of kernels, threads, batch."""
-    about = json.dumps([_core.cpu_target(), _cpu_model(), threads, batch, _core_size()])
+def key(data: bytes, *, threads: int, batch: int, int8: bool = False) -> str:
+    """What a choice depends on: the file, the CPU and the column of kernels, threads, batch, arithmetic."""
+    about = json.dumps([_core.cpu_target(), _cpu_model(), threads, batch, _core_size(), *(["int8"] if int8 else [])])
     return hashlib.sha256(data[:HEADER_BYTES] + about.encode()).hexdigest()[:32]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,8 @@ import tersenet._core as _core
 from tersenet.container import io_safe
 from tersenet.errors import TersenetError
 from tersenet.runtime import cache
+
+Activations = Literal["float32", "int8"]
 
 OUT_OF_MEMORY = "this machine has no memory left for the network at this batch"
 
@@ -123,6 +125,7 @@ def open(
     max_bytes: int | None = None,
     batch: int = 1,
     measure: bool = False,
+    activations: Activations = "float32",
 ) -> Session:
     """Open a .terse file to be run.
 
@@ -131,6 +134,9 @@ def open(
                 (64 MiB to 16 GiB) and 16 GiB
     batch       the batch that kernels are chosen for; any batch runs
     measure     time the kernels again although this machine's cache (tersenet.runtime.cache) knows the fastest
+    activations "int8": linear layers and convolutions, but for depthwise ones, multiply eight-bit integers. Each example's
+                range is taken as it comes; weights go to eight bits a row, or keep their values where these lie on such
+                a grid (cpp/tersenet/kernels/int8.h). Faster, and other answers: about 1 % of the largest output
 
     Raises TersenetError for a damaged file and for operations that the runtime lacks, which are named.
     """
@@ -141,6 +147,7 @@ def open(
         max_bytes=max_bytes,
         batch=batch,
         measure=measure,
+        activations=activations,
     )
 
 
@@ -152,15 +159,19 @@ def open_bytes(
     max_bytes: int | None = None,
     batch: int = 1,
     measure: bool = False,
+    activations: Activations = "float32",
 ) -> Session:
     """The same for a file's bytes; `name` is for errors."""
     if threads < 0 or batch < 1:
         raise TersenetError(f"{threads} threads and a batch of {batch}; expected at least 0 and 1")
+    if activations not in ("float32", "int8"):
+        raise TersenetError(f"activations {activations}; expected float32 or int8")
+    int8 = activations == "int8"
     threads = threads or _usable_cores()
-    key = cache.key(data, threads=threads, batch=batch)
+    key = cache.key(data, threads=threads, batch=batch, int8=int8)
     known = {} if measure else cache.load(key)
     try:
-        core = _open(data, threads, max_bytes, batch, known)
+        core = _open(data, threads, max_bytes, batch, int8, known)
     except TersenetError as error:
         raise TersenetError(f"{name}: {error}") from None
     session = Session(core, name)
@@ -176,13 +187,15 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _open(data: bytes, threads: int, max_bytes: int | None, batch: int, kernels: dict[str, str]) -> _core.Session:
+def _open(
+    data: bytes, threads: int, max_bytes: int | None, batch: int, int8: bool, kernels: dict[str, str]
+) -> _core.Session:
     limit = 0 if max_bytes is None else min(max(max_bytes, 1), 2**63)
     try:
-        return _core.open_session(np.frombuffer(data, np.uint8), threads, limit, batch, list(kernels.items()))
+        return _core.open_session(np.frombuffer(data, np.uint8), threads, limit, batch, int8, list(kernels.items()))
     except ValueError as error:
         if kernels:  # the cache may name a kernel that this build does not have
-            return _open(data, threads, max_bytes, batch, {})
+            return _open(data, threads, max_bytes, batch, int8, {})
         raise TersenetError(str(error)) from None
     except MemoryError:
         raise TersenetError(OUT_OF_MEMORY) from None

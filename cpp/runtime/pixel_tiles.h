@@ -1,0 +1,70 @@
+// pixel_tiles.h - the output pixels of a convolution in panels of 64, and where each tap of them lies in a PhasedImage.
+//
+// Items are four bytes: a float, or four channels of eight bits (kernels/int8.h).
+#pragma once
+
+#include <cstring>
+#include <vector>
+
+#include "phased_image.h"
+
+namespace tersenet {
+
+class PixelTiles {
+ public:
+  PixelTiles(const ConvShape& shape, const PhasedImage& image)
+      : pointwise_(shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride_h == 1 && shape.stride_w == 1 && !shape.pad_top && !shape.pad_left && !shape.pad_bottom && !shape.pad_right) {
+    const uint32_t width = pointwise_ ? shape.in_h * shape.in_w : shape.out_w, pixels = shape.out_h * shape.out_w;
+    for (uint32_t p = 0; p < pixels; p += kPanel) {
+      first_.push_back(uint32_t(segments_.size()));
+      const uint32_t end = std::min(pixels, p + kPanel);
+      for (uint32_t at = p; at < end;) {
+        const uint32_t count = std::min(end - at, width - at % width);
+        segments_.push_back({at - p, count, pointwise_ ? at : uint32_t(at / width * image.width() + at % width)});
+        at += count;
+      }
+    }
+    first_.push_back(uint32_t(segments_.size()));
+    for (uint32_t c = 0; c < shape.in_channels / shape.groups; ++c) {
+      for (uint32_t ky = 0; ky < shape.kernel_h; ++ky) {
+        for (uint32_t kx = 0; kx < shape.kernel_w; ++kx) tap_.push_back(uint32_t(image.at(c, size_t(ky) * shape.dilation_h, size_t(kx) * shape.dilation_w)));
+      }
+    }
+  }
+
+  size_t count() const { return first_.size() - 1; }
+  // Whether pixels are read where they are, without a padded copy of the image.
+  bool pointwise() const { return pointwise_; }
+  size_t bytes() const { return tap_.size() * sizeof(uint32_t) + segments_.size() * sizeof(Segment); }
+
+  // Rows [from, from + depth) of the panel of one tile, kPanel items apart; a row is an input channel's tap.
+  // Copies whole vectors: what is too much is overwritten by the next segment or row, or lies behind the panel.
+  void gather(const float* image, size_t tile, uint32_t from, uint32_t depth, float* panel) const {
+    const Segment *first = segments_.data() + first_[tile], *end = segments_.data() + first_[tile + 1];
+    for (uint32_t k = 0; k < depth; ++k, panel += kPanel) {
+      const float* tap = image + tap_[from + k];
+      for (const Segment* segment = first; segment < end; ++segment) {
+        const float* source = tap + segment->from;
+        float* to = panel + segment->to;
+        if (pointwise_) {
+          std::memcpy(to, source, segment->count * sizeof(float));
+          continue;
+        }
+        for (uint32_t done = 0; done < segment->count; done += 8) std::memcpy(to + done, source + done, 8 * sizeof(float));
+      }
+    }
+  }
+
+ private:
+  // A run of output pixels that lie side by side in the image.
+  struct Segment {
+    uint32_t to, count, from;
+  };
+
+  bool pointwise_;
+  std::vector<Segment> segments_;
+  std::vector<uint32_t> first_;  // segment of each tile
+  std::vector<uint32_t> tap_;    // of each column of the matrix
+};
+
+}  // namespace tersenet
