@@ -46,12 +46,15 @@ class Accelerated(nn.Module):
         return self
 
 
-def accelerate(network: Network, *, threads: int = 0, batch: int = 1) -> Accelerated:
+def accelerate(
+    network: Network, *, threads: int = 0, batch: int = 1, activations: runtime.Activations = "float32"
+) -> Accelerated:
     """The network as it is now, run from its compressed form on the CPU.
 
     network   from tersenet.load or tersenet.capture; later changes of its weights do not reach the result
     threads   0: as many as this process may use
     batch     the batch that kernels are chosen for; any batch runs
+    activations   "int8" computes as `tersenet.runtime.open` says: what a network loses by it, tensor for tensor
 
     Raises TersenetError for operations that the runtime lacks.
     """
@@ -60,4 +63,4 @@ def accelerate(network: Network, *, threads: int = 0, batch: int = 1) -> Acceler
             f"a {type(network).__name__} came; capture it first: tersenet.accelerate(tersenet.capture(model, example))"
         )
     data = artifact.to_bytes(network, coder="raw")
-    return Accelerated(runtime.open_bytes(data, name="network", threads=threads, batch=batch))
+    return Accelerated(runtime.open_bytes(data, name="network", threads=threads, batch=batch, activations=activations))

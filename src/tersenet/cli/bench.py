@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tersenet.cli import options
+from tersenet.cli.run import Activations
 from tersenet.cli.session import Session
 
 
@@ -18,6 +19,7 @@ def bench(
     against: Annotated[str, typer.Option("--against", help="torch, onnxruntime, onnxruntime-int8, with commas")] = "",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="how often each is timed")] = 30,
     layers: Annotated[bool, typer.Option("--layers", help="each operation with its kernel, bytes and time")] = False,
+    activations: Activations = "float32",
     max_bytes: options.MaxBytes = None,
 ) -> None:
     """Time a compressed network: medians of calls that take turns, on random input."""
@@ -34,7 +36,7 @@ def bench(
     plans: list[dict[str, Any]] = []
     for count in _numbers(threads, "--threads"):
         for size in _numbers(batch, "--batch"):
-            network = runtime.open(file, threads=count, batch=size, max_bytes=max_bytes)
+            network = runtime.open(file, threads=count, batch=size, max_bytes=max_bytes, activations=activations)
             rng = np.random.default_rng(session.seed)
             arrays = [_sample(rng, one.dtype, (size, *one.shape[1:])) for one in network.inputs]
             calls: dict[str, Any] = {"tersenet": lambda network=network, arrays=arrays: network(*arrays)}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from tersenet.cli import options
 from tersenet.cli.session import Session
 
+Activations = Annotated[
+    Literal["float32", "int8"], typer.Option("--activations", help="int8: layers multiply eight-bit integers")
+]
 RuntimeThreads = Annotated[int, typer.Option("--threads", min=0, help="how many may work on it; 0: all cores")]
 
 
@@ -19,6 +22,7 @@ def run(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT.npy...", help="an array for each input, batch first")],
     output: Annotated[Path, typer.Option("--output", "-o", help="where the output goes, .npy; several: .npz")],
     threads: RuntimeThreads = 0,
+    activations: Activations = "float32",
     max_bytes: options.MaxBytes = None,
 ) -> None:
     """Run a compressed network on numpy arrays from its compressed form; needs no torch."""
@@ -36,7 +40,7 @@ def run(
         raise UsageError(f"--output {output}: outputs are written as .npy or .npz; end the name so")
     check_file(output)
     arrays = [_read(path) for path in inputs]
-    network = runtime.open(file, threads=threads, max_bytes=max_bytes, batch=_batch(arrays))
+    network = runtime.open(file, threads=threads, max_bytes=max_bytes, batch=_batch(arrays), activations=activations)
     start = time.perf_counter()
     found = network(*arrays)
     took_ms = (time.perf_counter() - start) * 1e3

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersenet.cli import options
-from tersenet.cli.run import RuntimeThreads
+from tersenet.cli.run import Activations, RuntimeThreads
 from tersenet.cli.session import Session
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def tune_kernels(
     file: options.TersePath,
     threads: RuntimeThreads = 0,
     batch: Annotated[int, typer.Option("--batch", min=1, help="the batch it will be run with")] = 1,
+    activations: Activations = "float32",
     max_bytes: options.MaxBytes = None,
 ) -> None:
     """Time every kernel that fits each layer and keep the fastest; TERSENET_CACHE names the folder."""
@@ -26,7 +27,9 @@ def tune_kernels(
     from tersenet.cli.text import table
     from tersenet.runtime import cache
 
-    network = runtime.open(file, threads=threads, batch=batch, max_bytes=max_bytes, measure=True)
+    network = runtime.open(
+        file, threads=threads, batch=batch, max_bytes=max_bytes, measure=True, activations=activations
+    )
     rows = [row for row in network.plan(batch) if row.weight]
     folder = cache.folder()
     record = {

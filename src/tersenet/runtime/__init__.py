@@ -4,6 +4,6 @@ session = tersenet.runtime.open("model.terse", threads=0)
 y = session(x)
 """
 
-from tersenet.runtime.session import PlanRow, Session, TensorInfo, Tried, open, open_bytes
+from tersenet.runtime.session import Activations, PlanRow, Session, TensorInfo, Tried, open, open_bytes
 
-__all__ = ["PlanRow", "Session", "TensorInfo", "Tried", "open", "open_bytes"]
+__all__ = ["Activations", "PlanRow", "Session", "TensorInfo", "Tried", "open", "open_bytes"]
