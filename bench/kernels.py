@@ -119,7 +119,7 @@ def contenders(
         rounded = torch.ao.quantization.quantize_dynamic(module, {torch.nn.Linear}, dtype=torch.qint8)
     found["torch int8"] = lambda: rounded(given).detach().numpy()
     row_start, col = csr.indptr.astype(np.uint32), csr.indices.astype(np.uint32)
-    for kernel in _core.linear_kernels(rows, cols, row_start, col, codebook, code, None, threads):
+    for kernel in _core.linear_kernels(rows, cols, row_start, col, codebook, code, None, threads, int8=True):
         if kernel.name.startswith("dense/scalar"):
             continue
         y = np.empty((batch, rows), np.float32)
@@ -145,7 +145,7 @@ def measure(found: dict[str, Run], rounds: int, threads: int) -> dict[str, float
 
 
 def is_int8(name: str) -> bool:
-    return "int8" in name or "wsell8" in name
+    return "int8" in name or any(one in name for one in ("wsell8", "gemv8", "gemm8"))
 
 
 def best(times: dict[str, float], *, ours: bool, int8: bool) -> float:

@@ -142,16 +142,12 @@ class SparseLinear8 : public LinearKernel {
     const Wsell8 weight{start_.data(), base_.data(), place_.data(), code_.data(), weight_.codebook.empty() ? nullptr : codebook_};
     const size_t groups = start_.size() - 1;
     pool.run(groups, [&](size_t group, int) {
-      int32_t sums[kWsell8Rows];
-      const uint32_t* perm = perm_.data() + group * kWsell8Rows;
-      for (size_t b = 0; b < batch; ++b) {
-        const Int8Range& range = vectors.range[b];
-        run_(weight, uint32_t(group), uint32_t(group) + 1, vectors.bytes + b * vector_step(cols_), sums);
-        for (uint32_t k = 0; k < kWsell8Rows && perm[k] < rows_; ++k) {
-          const size_t at = b * rows_ + perm[k];
-          const float acc = float(sums[k] - range.zero * weight_.sum[perm[k]]) * (weight_.step[perm[k]] * range.scale);
-          y[at] = finish(epilogue, perm[k], acc, epilogue.residual ? epilogue.residual[at] : 0.0f);
-        }
+      int32_t sums[kWsell8Vectors * kWsell8Rows];
+      for (size_t first = 0; first < batch; first += kWsell8Vectors) {
+        const int count = int(std::min<size_t>(kWsell8Vectors, batch - first));
+        const uint8_t* bytes = vectors.bytes + first * vector_step(cols_);
+        run_(weight, uint32_t(group), uint32_t(group) + 1, bytes, vector_step(cols_), count, sums);
+        for (int v = 0; v < count; ++v) store(group, sums + size_t(v) * kWsell8Rows, vectors.range[first + size_t(v)], first + size_t(v), epilogue, y);
       }
     }, entries_ * batch > kWorthSparse);
   }
@@ -165,7 +161,20 @@ class SparseLinear8 : public LinearKernel {
   size_t entries_;
   int8_t codebook_[kWsell8Codes] = {};
   std::vector<uint32_t> start_, base_, perm_;
+  std::vector<int32_t> sum_;  // of weight_, in the order of perm_
+  std::vector<float> step_;
   AlignedVector<uint8_t> place_, code_;
+
+  void store(size_t group, const int32_t* sums, const Int8Range& range, size_t b, const Epilogue& epilogue, float* y) const {
+    const size_t first = group * kWsell8Rows;
+    float acc[kWsell8Rows];
+    for (uint32_t k = 0; k < kWsell8Rows; ++k) acc[k] = float(sums[k] - range.zero * sum_[first + k]) * (step_[first + k] * range.scale);
+    for (uint32_t k = 0; k < kWsell8Rows && perm_[first + k] < rows_; ++k) {
+      const uint32_t row = perm_[first + k];
+      const size_t at = b * rows_ + row;
+      y[at] = finish(epilogue, row, acc[k], epilogue.residual ? epilogue.residual[at] : 0.0f);
+    }
+  }
 
   // Most non-zeros first, so that the rows of a group end together; rows_ stands for no row.
   void pack(const Matrix& weight) {
@@ -174,7 +183,13 @@ class SparseLinear8 : public LinearKernel {
     const auto count = [&](uint32_t r) { return weight.row_start[r + 1] - weight.row_start[r]; };
     std::stable_sort(perm_.begin(), perm_.end(), [&](uint32_t a, uint32_t b) { return count(a) > count(b); });
     const uint32_t groups = (rows_ + kWsell8Rows - 1) / kWsell8Rows;
+    for (uint32_t row : perm_) {
+      sum_.push_back(weight_.sum[row]);
+      step_.push_back(weight_.step[row]);
+    }
     perm_.resize(size_t(groups) * kWsell8Rows, rows_);
+    sum_.resize(perm_.size());
+    step_.resize(perm_.size());
     std::vector<uint8_t> place, code;
     start_.push_back(0);
     for (uint32_t g = 0; g < groups; ++g) {

@@ -8,36 +8,55 @@
 namespace tersenet {
 namespace {
 
-template <bool kShared>
-void run(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, int32_t* sums) {
-  const __m512i codebook = kShared ? _mm512_loadu_si512(weight.codebook) : _mm512_setzero_si512();
-  const auto values = [&](const uint8_t* codes) {
-    const __m512i code = _mm512_loadu_si512(codes);
-    return kShared ? _mm512_permutexvar_epi8(code, codebook) : code;
+template <bool kShared, int kCount>
+inline void group_of(const uint8_t* place, const uint8_t* code, const uint32_t* base, uint32_t steps, const uint8_t* x, size_t x_step, __m512i codebook, int32_t* sums) {
+  const auto values = [&](const uint8_t* from) {
+    const __m512i codes = _mm512_loadu_si512(from);
+    return kShared ? _mm512_permutexvar_epi8(codes, codebook) : codes;
   };
-  for (uint32_t g = from; g < to; ++g, sums += kWsell8Rows) {
-    const uint32_t first = weight.start[g], steps = weight.start[g + 1] - first;
-    const uint32_t* base = weight.base + first;
-    const uint8_t* place = weight.place + size_t(first) * kWsell8Step;
-    const uint8_t* code = weight.code + size_t(first) * kWsell8Step;
-    __m512i low = _mm512_setzero_si512(), high = low;
+  __m512i low[kCount], high[kCount];
+  for (int b = 0; b < kCount; ++b) low[b] = high[b] = _mm512_setzero_si512();
 #pragma GCC unroll 2
-    for (uint32_t s = 0; s < steps; ++s, place += kWsell8Step, code += kWsell8Step) {
-      const uint8_t* window = x + base[s];
-      const __m512i x0 = _mm512_loadu_si512(window), x1 = _mm512_loadu_si512(window + 64);
-      low = _mm512_dpbusd_epi32(low, _mm512_permutex2var_epi8(x0, _mm512_loadu_si512(place), x1), values(code));
-      high = _mm512_dpbusd_epi32(high, _mm512_permutex2var_epi8(x0, _mm512_loadu_si512(place + 64), x1), values(code + 64));
+  for (uint32_t s = 0; s < steps; ++s, place += kWsell8Step, code += kWsell8Step) {
+    const __m512i at0 = _mm512_loadu_si512(place), at1 = _mm512_loadu_si512(place + 64);
+    const __m512i w0 = values(code), w1 = values(code + 64);
+    const uint8_t* window = x + base[s];
+#pragma GCC unroll 6
+    for (int b = 0; b < kCount; ++b) {
+      const __m512i x0 = _mm512_loadu_si512(window + b * x_step), x1 = _mm512_loadu_si512(window + b * x_step + 64);
+      low[b] = _mm512_dpbusd_epi32(low[b], _mm512_permutex2var_epi8(x0, at0, x1), w0);
+      high[b] = _mm512_dpbusd_epi32(high[b], _mm512_permutex2var_epi8(x0, at1, x1), w1);
     }
-    _mm512_storeu_si512(sums, low);
-    _mm512_storeu_si512(sums + 16, high);
+  }
+  for (int b = 0; b < kCount; ++b) {
+    _mm512_storeu_si512(sums + b * kWsell8Rows, low[b]);
+    _mm512_storeu_si512(sums + b * kWsell8Rows + 16, high[b]);
+  }
+}
+
+template <bool kShared>
+void run(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums) {
+  const __m512i codebook = kShared ? _mm512_loadu_si512(weight.codebook) : _mm512_setzero_si512();
+  for (uint32_t g = from; g < to; ++g, sums += size_t(count) * kWsell8Rows) {
+    const uint32_t first = weight.start[g], steps = weight.start[g + 1] - first;
+    const uint8_t *place = weight.place + size_t(first) * kWsell8Step, *code = weight.code + size_t(first) * kWsell8Step;
+    const uint32_t* base = weight.base + first;
+    switch (count) {
+      case 1: group_of<kShared, 1>(place, code, base, steps, x, x_step, codebook, sums); break;
+      case 2: group_of<kShared, 2>(place, code, base, steps, x, x_step, codebook, sums); break;
+      case 3: group_of<kShared, 3>(place, code, base, steps, x, x_step, codebook, sums); break;
+      case 4: group_of<kShared, 4>(place, code, base, steps, x, x_step, codebook, sums); break;
+      case 5: group_of<kShared, 5>(place, code, base, steps, x, x_step, codebook, sums); break;
+      default: group_of<kShared, 6>(place, code, base, steps, x, x_step, codebook, sums); break;
+    }
   }
 }
 
 }  // namespace
 
-void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, int32_t* sums) {
-  if (weight.codebook) return run<true>(weight, from, to, x, sums);
-  run<false>(weight, from, to, x, sums);
+void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums) {
+  if (weight.codebook) return run<true>(weight, from, to, x, x_step, count, sums);
+  run<false>(weight, from, to, x, x_step, count, sums);
 }
 
 }  // namespace tersenet

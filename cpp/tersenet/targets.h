@@ -18,7 +18,7 @@ PanelKernels panel_kernels_avx512();
 PanelKernels panel_kernels_neon();
 void wsell_run_avx512(const Wsell& weight, uint32_t from, uint32_t to, const float* x, size_t x_step, int count, float* sums);
 Int8Kernels int8_kernels_avx512vnni();
-void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, int32_t* sums);
+void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 void csr16_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 void csr32_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 

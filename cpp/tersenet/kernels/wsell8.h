@@ -9,7 +9,6 @@
 //   code[128 s + 4 k + i]          which of the values of `codebook` it takes
 //   codebook                       64 values, entry 0 is 0: a row without so many non-zeros in the window adds 0 * x;
 //                                  null where `code` holds the weights themselves
-//   sums                           of the 32 rows of each group
 //
 // READ FIRST
 //   1. Sums are exact (int8.h, 1): every column of kernels gives the same bits, and the same as a dense kernel.
@@ -31,18 +30,25 @@ struct Wsell8 {
   const int8_t* codebook;
 };
 
-using Wsell8Run = void (*)(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, int32_t* sums);
+// Groups from .. to - 1 for `count` vectors, x_step apart: sum k of vector b and group from + g is at
+// sums + (g * count + b) * kWsell8Rows + k.
+using Wsell8Run = void (*)(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 
-inline void wsell8_run_scalar(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, int32_t* sums) {
-  for (uint32_t g = from; g < to; ++g, sums += kWsell8Rows) {
-    for (uint32_t k = 0; k < kWsell8Rows; ++k) sums[k] = 0;
-    for (uint32_t s = weight.start[g]; s < weight.start[g + 1]; ++s) {
-      const uint8_t* window = x + weight.base[s];
-      const size_t at = size_t(s) * kWsell8Step;
-      for (uint32_t i = 0; i < kWsell8Step; ++i) {
-        const uint8_t code = weight.code[at + i];
-        const int8_t value = weight.codebook ? weight.codebook[code] : int8_t(code);
-        sums[i / kWsell8Each] += int32_t(value) * int32_t(window[weight.place[at + i]]);
+// The vectors that one call may take.
+constexpr int kWsell8Vectors = 6;
+
+inline void wsell8_run_scalar(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums) {
+  for (uint32_t g = from; g < to; ++g) {
+    for (int b = 0; b < count; ++b, sums += kWsell8Rows) {
+      for (uint32_t k = 0; k < kWsell8Rows; ++k) sums[k] = 0;
+      for (uint32_t s = weight.start[g]; s < weight.start[g + 1]; ++s) {
+        const uint8_t* window = x + size_t(b) * x_step + weight.base[s];
+        const size_t at = size_t(s) * kWsell8Step;
+        for (uint32_t i = 0; i < kWsell8Step; ++i) {
+          const uint8_t code = weight.code[at + i];
+          const int8_t value = weight.codebook ? weight.codebook[code] : int8_t(code);
+          sums[i / kWsell8Each] += int32_t(value) * int32_t(window[weight.place[at + i]]);
+        }
       }
     }
   }
