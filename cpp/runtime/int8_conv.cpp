@@ -118,7 +118,7 @@ class PanelConv8 : public ConvKernel {
 
 }  // namespace
 
-// A depthwise convolution is bound by memory and has few products to add: float32 serves it.
+// With one input channel a group there are few products to add, and three of four bytes would be zeros: float32 serves.
 void add_int8_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found) {
   if (shape.groups == shape.in_channels || !fits_int8(weight)) return;
   const Int8Kernels kernels = int8_kernels(request.cpu);

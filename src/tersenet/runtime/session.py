@@ -134,7 +134,7 @@ def open(
                 (64 MiB to 16 GiB) and 16 GiB
     batch       the batch that kernels are chosen for; any batch runs
     measure     time the kernels again although this machine's cache (tersenet.runtime.cache) knows the fastest
-    activations "int8": linear layers and convolutions, but for depthwise ones, multiply eight-bit integers. Each example's
+    activations "int8": linear layers and convolutions, but for those with one input channel a group, multiply eight-bit integers. Each example's
                 range is taken as it comes; weights go to eight bits a row, or keep their values where these lie on such
                 a grid (cpp/tersenet/kernels/int8.h). Faster, and other answers: about 1 % of the largest output
 
