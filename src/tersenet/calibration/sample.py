@@ -33,8 +33,10 @@ def sample_batches(
         border = getattr(data, "black", None)
         for indices in torch.split(order, batch_size):
             if len(indices) > 1:
-                x, *others = data.batch(indices)
-                yield moved(x, augment, augment_pixels, generator, border), *others
+                batch = data.batch(indices)
+                if augment != "none":
+                    batch = (moved(batch[0], augment, augment_pixels, generator, border), *batch[1:])
+                yield batch
         return
     seen = 0
     with global_generators_kept():

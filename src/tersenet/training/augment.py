@@ -38,8 +38,8 @@ def augment(
         flip = torch.rand(n, 1, generator=generator) < 0.5
         columns = torch.where(flip.to(x.device), columns.flip(1), columns) + far
         rows = rows + far
-        inside, x = x, x.new_zeros(n, channels, height + 2 * far, width + 2 * far)
-        x += 0 if border is None else border.to(x)
+        outside = x.new_zeros(channels, 1, 1) if border is None else border.to(x)
+        inside, x = x, outside.expand(n, channels, height + 2 * far, width + 2 * far).clone()
         x[:, :, far : far + height, far : far + width] = inside
     else:
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
