@@ -7,12 +7,7 @@ ones are written to expected.json, from which table.md is made.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
-import os
-import platform
-import time
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +15,13 @@ import torch
 
 import tersenet
 from tersenet.measure.inference import compare_networks
-from tersenet.zoo import network
 from tersenet.zoo.data import load
 from tersenet.zoo.networks import ENTRIES
-from tersenet.zoo.weights import load_weights
 
-HERE = Path(__file__).parent
-EXPECTED = HERE / "expected.json"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from paper import Paper, file_of, published, show, took
+
+PAPER = Paper(__file__, __doc__)
 BATCHES = (1, 64)
 
 
@@ -59,41 +54,32 @@ EXPERIMENTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)} (default: all)")
-    parser.add_argument("--work", type=Path, default=Path("runs/fang2023"))
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(EXPERIMENTS)
-    if unknown:
-        parser.error(f"unknown {', '.join(sorted(unknown))}")
-    torch.set_num_threads(arguments.threads)
-    for name in arguments.names or EXPERIMENTS:
-        record(name, reproduce(name, EXPERIMENTS[name], arguments.work))
+    arguments = PAPER.arguments(EXPERIMENTS)
+    for name in arguments.names:
+        PAPER.record(name, reproduce(name, EXPERIMENTS[name], arguments.work))
     write_table()
 
 
 def reproduce(name: str, experiment: Experiment, work: Path) -> dict[str, object]:
     entry = ENTRIES[experiment.network]
     data = load(entry.data, preprocess=entry.preprocess)
-    model = load_weights(network(experiment.network), Path(os.environ["TERSENET_DATA"]) / experiment.weights)
+    model = published(experiment.network, experiment.weights)
     # The published weights have seen our validation split, so nothing is decided on it and it is not scored.
     result = tersenet.compress(
         model,
-        recipe=HERE / "recipes" / f"{name}.yaml",
+        recipe=PAPER.recipes / f"{name}.yaml",
         train=data.train,
         test=data.test,
         run_dir=work / name,
         source=experiment.network,
         on_event=show,
     )
-    files = HERE / "files"
-    files.mkdir(exist_ok=True)
-    result.save(files / f"{name}.terse")
+    PAPER.save(result, name)
     final = result.record.final
     before, after = (score["accuracy"] for score in (final["original"]["test"], final["test"]))
     return {
-        "file_bytes": result.file_bytes,
+        **file_of(result),
+        **took(result),
         "macs_before": final["cost"]["before"]["macs_dense"],
         "macs_after": final["cost"]["after"]["macs_dense"],
         "parameters_before": result.record.parameters,
@@ -101,9 +87,6 @@ def reproduce(name: str, experiment: Experiment, work: Path) -> dict[str, object
         "test_accuracy_before": round(100 * before, 2),
         "test_accuracy_after": round(100 * after, 2),
         "latency": timed(model, model_of(result)),
-        "minutes": round(sum(stage["seconds"] for stage in result.record.stages) / 60, 1),
-        "machine": result.record.machine,
-        "sha256": hashlib.sha256(result.data).hexdigest(),
     }
 
 
@@ -128,26 +111,8 @@ def timed(original: torch.nn.Module, smaller: torch.nn.Module) -> dict[str, dict
     return found
 
 
-def show(event: dict[str, object]) -> None:
-    if event["kind"] == "stage" or event.get("step") == event.get("steps"):
-        print(
-            time.strftime("%H:%M:%S"),
-            {key: event[key] for key in ("kind", "label", "epoch", "loss", "accuracy") if key in event},
-            flush=True,
-        )
-
-
-def record(name: str, found: dict[str, object]) -> None:
-    """Put a finished run into expected.json."""
-    expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
-    command = f"python papers/{HERE.name}/run.py {name}"
-    expected[name] = found | {"command": command, "python": platform.python_version()}
-    EXPECTED.write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
-    print(name, found, flush=True)
-
-
 def write_table() -> None:
-    expected = json.loads(EXPECTED.read_text())
+    expected = PAPER.expected()
     lines = [
         "| claim | paper | target | multiply-adds, millions | parameters | test accuracy, % "
         "| torch, 1 thread: batch 1, 64 | minutes | met |",
@@ -168,8 +133,7 @@ def write_table() -> None:
             f"| {run['test_accuracy_before']:.2f} -> {run['test_accuracy_after']:.2f} "
             f"| {', '.join(f'{ratio:.2f}x' for ratio in ratios)} | {run['minutes']:.1f} | {'yes' if met else 'no'} |"
         )
-    (HERE / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    PAPER.write_table(lines)
 
 
 if __name__ == "__main__":

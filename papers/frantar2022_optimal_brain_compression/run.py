@@ -2,15 +2,14 @@
 
 The published ResNets lose half of their weights and more, from 1000 training images without labels and without
 training; each result is scored on the whole test set, as it is and with BatchNorm's statistics estimated anew from the
-same images. Finished rows are kept in --work. Writes expected.json, table.md and a figure.
+same images, as they are and moved as the networks' own training moved them. Finished rows are kept in --work. Writes
+expected.json, table.md and a figure.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,13 @@ from tersenet.methods.saliency import attach_kept, keep_salient
 from tersenet.methods.select import select_layers
 from tersenet.report.figure import Line, figure
 from tersenet.training.evaluate import evaluate
-from tersenet.zoo import ENTRIES, network
+from tersenet.zoo import ENTRIES
 from tersenet.zoo.data import load
-from tersenet.zoo.weights import load_weights
 
-HERE = Path(__file__).parent
-EXPECTED = HERE / "expected.json"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from paper import Paper, published
+
+PAPER = Paper(__file__, __doc__)
 WEIGHTS = {"resnet20": "resnet20-12fca82f", "resnet56": "resnet56-4bfd9763"}
 TITLES = {"resnet20": "ResNet-20", "resnet56": "ResNet-56"}
 IMAGES = 1000
@@ -60,27 +60,22 @@ ROWS = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(WEIGHTS)} (default: all)")
-    parser.add_argument("--work", type=Path, default=Path("runs/frantar2022"))
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(WEIGHTS)
-    if unknown:
-        parser.error(f"unknown {', '.join(sorted(unknown))}")
-    torch.set_num_threads(arguments.threads)
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or WEIGHTS:
-        record(name, rows(name, arguments.work / f"{name}.json"))
+    arguments = PAPER.arguments(WEIGHTS)
+    for name in arguments.names:
+        PAPER.record(name, {"rows": rows(name, arguments.work / f"{name}.json")})
     write_results()
 
 
-def dense(name: str) -> tuple[Network, object, Inputs]:
-    """The published network, the test set, and training images without their labels."""
+def dense(name: str) -> tuple[Network, object, Inputs, Inputs]:
+    """The published network, the test set, and training images without their labels, as they are and moved."""
     data = load("cifar10", preprocess=ENTRIES[name].preprocess)
-    weights = Path(os.environ["TERSENET_DATA"]) / "models" / "cifar10-resnet" / f"{WEIGHTS[name]}.safetensors"
-    net = capture(load_weights(network(name), weights).eval(), torch.zeros(2, 3, 32, 32))
-    return net, data.test, [(x,) for x, _ in sample_batches(data.train, IMAGES, 125, seed=0)]
+    model = published(name, f"models/cifar10-resnet/{WEIGHTS[name]}.safetensors")
+    net = capture(model.eval(), torch.zeros(2, 3, 32, 32))
+    plain, moved = (
+        [(x,) for x, _ in sample_batches(data.train, IMAGES, 125, seed=0, augment=augment)]
+        for augment in ("none", "flip_crop")
+    )
+    return net, data.test, plain, moved
 
 
 def pruned(net: Network, row: Row, inputs: Inputs) -> Network:
@@ -98,67 +93,62 @@ def pruned(net: Network, row: Row, inputs: Inputs) -> Network:
     return smaller
 
 
-def scored(net: Network, inputs: Inputs, test: object) -> dict[str, float]:
+def scored(net: Network, plain: Inputs, moved: Inputs, test: object) -> dict[str, float]:
     """Test accuracy, %, as the network is and with BatchNorm's statistics estimated anew."""
     found = {"test": round(100 * evaluate(net, test).accuracy, 2)}
-    anew = net.clone()
-    recalibrate_batchnorm(anew, inputs)
-    return found | {"test_batchnorm_anew": round(100 * evaluate(anew, test).accuracy, 2)}
+    for key, inputs in (("test_batchnorm_anew", plain), ("test_batchnorm_moved", moved)):
+        anew = net.clone()
+        recalibrate_batchnorm(anew, inputs)
+        found[key] = round(100 * evaluate(anew, test).accuracy, 2)
+    return found
 
 
 def rows(name: str, path: Path) -> dict[str, dict[str, float]]:
     done = json.loads(path.read_text()) if path.exists() else {}
-    net, test, inputs = dense(name)
+    net, test, plain, moved = dense(name)
     if "dense" not in done:
-        done["dense"] = scored(net, inputs, test)
+        done["dense"] = scored(net, plain, moved, test)
     for row in ROWS:
         if row.key in done:
             continue
         started = time.time()
-        smaller = pruned(net, row, inputs)
+        smaller = pruned(net, row, plain)
         seconds = round(time.time() - started, 1)
         weights = [smaller.dense(layer.weight) for layer in select_layers(smaller, "*")]
         zeros = sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
-        done[row.key] = scored(smaller, inputs, test) | {"zeros_percent": round(100 * zeros, 2), "seconds": seconds}
+        done[row.key] = scored(smaller, plain, moved, test) | {
+            "zeros_percent": round(100 * zeros, 2),
+            "seconds": seconds,
+        }
         path.write_text(json.dumps(done))
         print(time.strftime("%H:%M:%S"), name, row.key, done[row.key], flush=True)
     return done
 
 
-def record(name: str, done: dict[str, dict[str, float]]) -> None:
-    """Put a finished network into expected.json, beside the other."""
-    expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
-    expected[name] = {
-        "rows": done,
-        "command": f"python papers/{HERE.name}/run.py {name}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads",
-    }
-    EXPECTED.write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
-
-
 def write_results() -> None:
-    expected = json.loads(EXPECTED.read_text())
+    expected = PAPER.expected()
     table = [
-        "| network | zeros, % | by | chosen | test accuracy, % | with BatchNorm anew | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| network | zeros, % | by | chosen | test accuracy, % | BatchNorm anew, plain images | moved images | seconds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, title in TITLES.items():
         if name not in expected:
             continue
         found = expected[name]["rows"]
-        table.append(
-            f"| {title} | 0 | - | - | {found['dense']['test']} | {found['dense']['test_batchnorm_anew']} | - |"
-        )
+        table.append(f"| {title} | 0 | - | - | {accuracies(found['dense'])} | - |")
         for row in ROWS:
             one = found[row.key]
             chosen = "2 of 4" if row.keep is None else "each layer alike" if row.each else "all layers together"
             table.append(
                 f"| {title} | {one['zeros_percent']:.0f} | {'surgery' if row.surgery else 'magnitude'} | {chosen} "
-                f"| {one['test']} | {one['test_batchnorm_anew']} | {one['seconds']:.0f} |"
+                f"| {accuracies(one)} | {one['seconds']:.0f} |"
             )
-        (HERE / f"{name}.svg").write_text(drawn(title, found))
-    (HERE / "table.md").write_text("\n".join(table) + "\n")
-    print("\n".join(table))
+        PAPER.write_picture(name, drawn(title, found))
+    PAPER.write_table(table)
+
+
+def accuracies(row: dict[str, float]) -> str:
+    return " | ".join(str(row[key]) for key in ("test", "test_batchnorm_anew", "test_batchnorm_moved"))
 
 
 def drawn(title: str, found: dict[str, dict[str, float]]) -> str:
@@ -169,7 +159,7 @@ def drawn(title: str, found: dict[str, dict[str, float]]) -> str:
         ("magnitude", False, False),
         ("magnitude, each", False, True),
     ):
-        for anew in ("", "_batchnorm_anew"):
+        for anew in ("", "_batchnorm_moved"):
             rows = [row for row in ROWS if row.keep is not None and (row.surgery, row.each) == (surgery, each)]
             points = [(found[row.key]["zeros_percent"], found[row.key][f"test{anew}"]) for row in rows]
             points.insert(0, (0.0, found["dense"][f"test{anew}"]))

@@ -8,11 +8,7 @@ and curves.svg are made.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
-import platform
-import time
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +27,11 @@ from tersenet.zoo import network
 from tersenet.zoo.data import Data, Split, load
 from tersenet.zoo.networks import ENTRIES
 
-HERE = Path(__file__).parent
-EXPECTED = HERE / "expected.json"
-RECIPES = HERE / "recipes"
-DEEP_COMPRESSION = HERE.parent / "han2016_deep_compression" / "recipes"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from paper import Paper, file_of, means, show, took
+
+PAPER = Paper(__file__, __doc__)
+DEEP_COMPRESSION = PAPER.folder.parent / "han2016_deep_compression" / "recipes"
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ EXPERIMENTS = {
     "lenet5": Experiment(
         "LeNet-5 (Caffe)",
         "12x, error 0.80 to 0.77 %",
-        RECIPES / "baseline_lenet5.yaml",
+        PAPER.recipes / "baseline_lenet5.yaml",
         {
             "conv1": ("0.5K", "66"),
             "conv2": ("25K", "12"),
@@ -81,27 +78,17 @@ LOWEST = -4.5
 
 
 def main() -> None:
-    names = [*EXPERIMENTS, CURVES]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)} (default: all)")
-    parser.add_argument("--seeds", type=int, default=1, help="of the networks; the curves have seed 0 alone")
-    parser.add_argument("--work", type=Path, default=Path("runs/han2015"))
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(names)
-    if unknown:
-        parser.error(f"unknown {', '.join(sorted(unknown))}")
-    torch.set_num_threads(arguments.threads)
-    for name in arguments.names or names:
+    arguments = PAPER.arguments([*EXPERIMENTS, CURVES], seeds=True)
+    for name in arguments.names:
         if name == CURVES:
-            record(name, 0, curves(arguments.work))
+            PAPER.record(name, curves(arguments.work), 0)
             continue
         for seed in range(arguments.seeds):
-            record(name, seed, reproduce(name, seed, arguments.work))
-    expected = json.loads(EXPECTED.read_text())
+            PAPER.record(name, reproduce(name, seed, arguments.work), seed)
+    expected = PAPER.expected()
     write_table(expected)
     if CURVES in expected:
-        (HERE / "curves.svg").write_text(picture(expected[CURVES]["0"]))
+        PAPER.write_picture(CURVES, picture(expected[CURVES]["0"]))
 
 
 # The networks ------------------------------------------------------------------------------------------------------
@@ -110,9 +97,9 @@ def main() -> None:
 def reproduce(name: str, seed: int, work: Path) -> dict[str, Any]:
     data = splits(name)
     dense = compress(name, fresh(name, seed), EXPERIMENTS[name].baseline, data, seed, work / f"{name}-dense")
-    result = compress(name, dense.network, RECIPES / f"{name}.yaml", data, seed, work / name)
+    result = compress(name, dense.network, PAPER.recipes / f"{name}.yaml", data, seed, work / name)
     if seed == 0:
-        result.save(HERE / "files" / f"{name}-{seed}.terse")
+        PAPER.save(result, f"{name}-{seed}")
     layers = layer_table(dense.network, result.network, data.test)
     return {
         "layers": layers,
@@ -121,9 +108,8 @@ def reproduce(name: str, seed: int, work: Path) -> dict[str, Any]:
         "test_error_after": error(result, "test"),
         "validation_error_before": error(dense, "validate"),
         "validation_error_after": error(result, "validate"),
-        "file_bytes": result.file_bytes,
-        "sha256": hashlib.sha256(result.data).hexdigest(),
-        **account(dense, result),
+        **file_of(result),
+        **took(dense, result),
     }
 
 
@@ -155,12 +141,6 @@ def compress(
 def error(result: tersenet.Result, split: str) -> float:
     """In per cent."""
     return round(100 * (1 - result.record.final[split]["accuracy"]), 2)
-
-
-def account(*results: tersenet.Result) -> dict[str, Any]:
-    """What the runs took, and where."""
-    seconds = sum(stage["seconds"] for result in results for stage in result.record.stages)
-    return {"minutes": round(seconds / 60, 1), "machine": results[-1].record.machine}
 
 
 def layer_table(dense: Network, pruned: Network, test: Split) -> dict[str, dict[str, float]]:
@@ -226,15 +206,6 @@ def reads(network: Network, test: Split) -> list[tuple[int, float]]:
     return [(every // len(test), alive / len(test)) for every, alive in zip(places, active)]
 
 
-def show(event: dict[str, Any]) -> None:
-    if event["kind"] == "stage" or event.get("step") == event.get("steps"):
-        print(
-            time.strftime("%H:%M:%S"),
-            {key: event[key] for key in ("kind", "label", "epoch", "loss", "accuracy") if key in event},
-            flush=True,
-        )
-
-
 # The curves --------------------------------------------------------------------------------------------------------
 
 
@@ -259,11 +230,11 @@ def curves(work: Path) -> dict[str, Any]:
     done.append(iterated)
     stages = [tersenet.load(iterated.run_dir / stage["file"]) for stage in iterated.record.stages]
     lines["l2 iterative"] = [point(stage, data.test) for stage in stages]
-    return {"lines": lines, **account(*done)}
+    return {"lines": lines, **took(*done)}
 
 
 def recipe(name: str) -> Recipe:
-    return load_recipe(RECIPES / f"{name}.yaml")
+    return load_recipe(PAPER.recipes / f"{name}.yaml")
 
 
 def kept(recipe: Recipe, keep: float) -> Recipe:
@@ -324,15 +295,6 @@ def within(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 # What is written ---------------------------------------------------------------------------------------------------
 
 
-def record(name: str, seed: int, found: dict[str, Any]) -> None:
-    """Put what is finished into expected.json, beside other seeds."""
-    expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
-    command = f"python papers/{HERE.name}/run.py {name}" + (f" --seeds {seed + 1}" if seed else "")
-    expected.setdefault(name, {})[str(seed)] = found | {"command": command, "python": platform.python_version()}
-    EXPECTED.write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
-    print(name, seed, found, flush=True)
-
-
 def write_table(expected: dict[str, Any]) -> None:
     """The claims, then each network's layers beside the paper's."""
     lines = [
@@ -342,8 +304,7 @@ def write_table(expected: dict[str, Any]) -> None:
     done = {name: one for name, one in EXPERIMENTS.items() if name in expected}
     for name, experiment in done.items():
         runs = list(expected[name].values())
-        keys = ("times_fewer_weights", "file_bytes", "test_error_before", "test_error_after", "minutes")
-        mean = {key: sum(run[key] for run in runs) / len(runs) for key in keys}
+        mean = means(runs, "times_fewer_weights", "file_bytes", "test_error_before", "test_error_after", "minutes")
         met = mean["times_fewer_weights"] >= experiment.times and mean["test_error_after"] <= mean["test_error_before"]
         lines.append(
             f"| {experiment.title} | {experiment.paper} | >= {experiment.times:g}x, no loss "
@@ -365,8 +326,7 @@ def write_table(expected: dict[str, Any]) -> None:
                 f"| {layer} | {weights} | {kept} | {row['weights']:,} | {100 * row['kept'] / row['weights']:.1f} "
                 f"| {row['flops_percent']:.1f} | {row['activations_percent']:.1f} |"
             )
-    (HERE / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    PAPER.write_table(lines)
 
 
 if __name__ == "__main__":

@@ -7,23 +7,20 @@ drawn and written to expected.json.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 import tersenet
 from tersenet.report.sensitivity import draw
 from tersenet.search import Sensitivity, sensitivity
-from tersenet.zoo import entry, example_inputs, load_weights, network
+from tersenet.zoo import entry, example_inputs
 from tersenet.zoo.data import load
 
-HERE = Path(__file__).parent
-EXPECTED = HERE / "expected.json"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from paper import Paper, published
+
+PAPER = Paper(__file__, __doc__)
 LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
 
 
@@ -47,25 +44,16 @@ EXPERIMENTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)} (default: all)")
-    parser.add_argument("--work", type=Path, default=Path("runs/han2015_sensitivity"))
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(EXPERIMENTS)
-    if unknown:
-        parser.error(f"unknown {', '.join(sorted(unknown))}")
-    torch.set_num_threads(arguments.threads)
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or EXPERIMENTS:
+    arguments = PAPER.arguments(EXPERIMENTS)
+    for name in arguments.names:
         found = measure(name, EXPERIMENTS[name], arguments.work)
-        (HERE / f"{name}.svg").write_text(draw(found, "prune"))
-        record(name, found)
+        PAPER.write_picture(name, draw(found, "prune"))
+        PAPER.record(name, summary(found))
 
 
 def measure(name: str, experiment: Experiment, work: Path) -> Sensitivity:
     known = entry(name)
-    model = load_weights(network(name), Path(os.environ["TERSENET_DATA"]) / experiment.weights)
+    model = published(name, experiment.weights)
     data = load(known.data, preprocess=known.preprocess, parts=("test",))
     return sensitivity(
         tersenet.capture(model.eval(), example_inputs(name, 2)),
@@ -79,11 +67,9 @@ def measure(name: str, experiment: Experiment, work: Path) -> Sensitivity:
     )
 
 
-def record(name: str, found: Sensitivity) -> None:
-    """Put what was found into expected.json, beside the other network's."""
-    expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
+def summary(found: Sensitivity) -> dict[str, object]:
     layers = found.of("prune")
-    expected[name] = {
+    return {
         "original": round(100 * found.original, 2),
         "examples": found.examples,
         "levels": [point.level for point in next(iter(layers.values()))],
@@ -93,11 +79,7 @@ def record(name: str, found: Sensitivity) -> None:
             for layer, points in layers.items()
         },
         "minutes": round(sum(point.seconds for point in found.points) / 60, 1),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads",
-        "command": f"python papers/{HERE.name}/run.py {name} --threads {torch.get_num_threads()}",
     }
-    EXPECTED.write_text(json.dumps(expected, indent=1) + "\n")
-    print(name, expected[name]["mean_lost_points"], flush=True)
 
 
 if __name__ == "__main__":

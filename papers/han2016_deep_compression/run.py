@@ -7,12 +7,7 @@ are written to expected.json, from which table.md is made.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
-import os
-import platform
-import time
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +18,11 @@ from tersenet.recipes import load_recipe
 from tersenet.zoo import network
 from tersenet.zoo.data import load
 from tersenet.zoo.networks import ENTRIES
-from tersenet.zoo.weights import load_weights
 
-HERE = Path(__file__).parent
-EXPECTED = HERE / "expected.json"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from paper import Paper, file_of, means, published, show, took
+
+PAPER = Paper(__file__, __doc__)
 
 
 @dataclass(frozen=True)
@@ -90,19 +86,10 @@ EXPERIMENTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)} (default: all)")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--work", type=Path, default=Path("runs/han2016"))
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(EXPERIMENTS)
-    if unknown:
-        parser.error(f"unknown {', '.join(sorted(unknown))}")
-    torch.set_num_threads(arguments.threads)
-    for name in arguments.names or EXPERIMENTS:
+    arguments = PAPER.arguments(EXPERIMENTS, seeds=True)
+    for name in arguments.names:
         for seed in range(arguments.seeds):
-            record(name, seed, reproduce(name, EXPERIMENTS[name], seed, arguments.work))
+            PAPER.record(name, reproduce(name, EXPERIMENTS[name], seed, arguments.work), seed)
     write_table()
 
 
@@ -114,8 +101,8 @@ def reproduce(name: str, experiment: Experiment, seed: int, work: Path) -> dict[
     if experiment.weights is None:
         model = baseline(model, experiment.network, data, seed, work)
     else:
-        load_weights(model, Path(os.environ["TERSENET_DATA"]) / experiment.weights)
-    shipped = HERE / "recipes" / f"{experiment.recipe}.yaml"
+        model = published(experiment.network, experiment.weights)
+    shipped = PAPER.recipes / f"{experiment.recipe}.yaml"
     recipe = load_recipe(shipped if shipped.exists() else experiment.recipe)
     if experiment.bits is not None:
         recipe = recipe.with_settings(bits={"*": experiment.bits})
@@ -131,21 +118,17 @@ def reproduce(name: str, experiment: Experiment, seed: int, work: Path) -> dict[
         on_event=show,
     )
     if seed == 0:
-        files = HERE / "files"
-        files.mkdir(exist_ok=True)
-        result.save(files / f"{name}-{seed}.terse")
+        PAPER.save(result, f"{name}-{seed}")
     before, after = (
         score["accuracy"] for score in (result.record.final["original"]["test"], result.record.final["test"])
     )
     return {
-        "file_bytes": result.file_bytes,
+        **file_of(result),
+        **took(result),
         "ratio": round(result.ratio, 2),
         "test_error_before": round(100 * (1 - before), 2),
         "test_error_after": round(100 * (1 - after), 2),
         "validation_error_after": round(100 * (1 - result.record.final["validate"]["accuracy"]), 2),
-        "minutes": round(sum(stage["seconds"] for stage in result.record.stages) / 60, 1),
-        "machine": result.record.machine,
-        "sha256": hashlib.sha256(result.data).hexdigest(),
     }
 
 
@@ -153,7 +136,7 @@ def baseline(model: torch.nn.Module, name: str, data: object, seed: int, work: P
     """The dense network that the compressed one is held against."""
     trained = tersenet.compress(
         model,
-        recipe=HERE / "recipes" / f"baseline_{name}.yaml",
+        recipe=PAPER.recipes / f"baseline_{name}.yaml",
         train=data.train,
         validate=data.validate,
         seed=seed,
@@ -164,26 +147,8 @@ def baseline(model: torch.nn.Module, name: str, data: object, seed: int, work: P
     return trained.network
 
 
-def show(event: dict[str, object]) -> None:
-    if event["kind"] == "stage" or event.get("step") == event.get("steps"):
-        print(
-            time.strftime("%H:%M:%S"),
-            {key: event[key] for key in ("kind", "label", "epoch", "loss", "accuracy") if key in event},
-            flush=True,
-        )
-
-
-def record(name: str, seed: int, found: dict[str, object]) -> None:
-    """Put a finished run into expected.json, beside those of other seeds."""
-    expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
-    command = f"python papers/{HERE.name}/run.py {name} --seeds {seed + 1}"
-    expected.setdefault(name, {})[str(seed)] = found | {"command": command, "python": platform.python_version()}
-    EXPECTED.write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
-    print(name, seed, found, flush=True)
-
-
 def write_table() -> None:
-    expected = json.loads(EXPECTED.read_text())
+    expected = PAPER.expected()
     lines = [
         "| claim | paper | target | ours: ratio | bytes | test error before -> after, % | seeds | minutes | met |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -192,10 +157,7 @@ def write_table() -> None:
         runs = list(expected.get(name, {}).values())
         if not runs:
             continue
-        mean = {
-            key: sum(run[key] for run in runs) / len(runs)
-            for key in ("ratio", "file_bytes", "test_error_before", "test_error_after", "minutes")
-        }
+        mean = means(runs, "ratio", "file_bytes", "test_error_before", "test_error_after", "minutes")
         lost = round(mean["test_error_after"] - mean["test_error_before"], 3)
         met = mean["ratio"] >= experiment.ratio and lost <= experiment.lost_points
         lines.append(
@@ -203,8 +165,7 @@ def write_table() -> None:
             f"| {mean['ratio']:.1f}x | {mean['file_bytes']:,.0f} | {mean['test_error_before']:.2f} -> {mean['test_error_after']:.2f} "
             f"| {len(runs)} | {mean['minutes']:.1f} | {'yes' if met else 'no'} |"
         )
-    (HERE / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    PAPER.write_table(lines)
 
 
 if __name__ == "__main__":

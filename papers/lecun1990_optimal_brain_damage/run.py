@@ -6,10 +6,8 @@ the whole test set. Finished curves are kept in --work. Writes expected.json, ta
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -23,12 +21,13 @@ from tersenet.methods.saliency import attach_kept, keep_salient
 from tersenet.methods.select import select_layers
 from tersenet.report.figure import Line, figure
 from tersenet.training.evaluate import evaluate
-from tersenet.zoo import ENTRIES, network
+from tersenet.zoo import ENTRIES
 from tersenet.zoo.data import load
-from tersenet.zoo.weights import load_weights
 
-HERE = Path(__file__).parent
-EXPECTED = HERE / "expected.json"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from paper import Paper, published
+
+PAPER = Paper(__file__, __doc__)
 NETWORKS = {"lenet_300_100": "lenet300100_original", "lenet5": "lenet5_original"}
 TITLES = {"lenet_300_100": "LeNet-300-100", "lenet5": "LeNet-5"}
 METHODS = {
@@ -48,26 +47,17 @@ EXAMPLES = {"lenet_300_100": 5000, "lenet5": 1000}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)} (default: all)")
-    parser.add_argument("--work", type=Path, default=Path("runs/lecun1990"))
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(NETWORKS)
-    if unknown:
-        parser.error(f"unknown {', '.join(sorted(unknown))}")
-    torch.set_num_threads(arguments.threads)
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or NETWORKS:
-        record(name, curves(name, arguments.work / f"{name}.json"))
+    arguments = PAPER.arguments(NETWORKS)
+    for name in arguments.names:
+        PAPER.record(name, summary(curves(name, arguments.work / f"{name}.json")))
     write_results()
 
 
 def dense(name: str) -> tuple[Network, object, list[tuple[torch.Tensor, ...]]]:
     """The published network, the test set, and training inputs."""
     data = load("mnist", preprocess=ENTRIES[name].preprocess)
-    weights = Path(os.environ["TERSENET_DATA"]) / "models" / "lenet-mnist" / f"{NETWORKS[name]}.safetensors"
-    net = capture(load_weights(network(name), weights).eval(), torch.zeros(2, 1, 28, 28))
+    model = published(name, f"models/lenet-mnist/{NETWORKS[name]}.safetensors")
+    net = capture(model.eval(), torch.zeros(2, 1, 28, 28))
     return net, data.test, [(x,) for x, _ in sample_batches(data.train, EXAMPLES[name], 250, seed=0)]
 
 
@@ -110,27 +100,23 @@ def kept_at(accuracy: list[float], lost_points: float) -> float:
     return KEEPS[-1]
 
 
-def record(name: str, done: dict[str, dict[str, object]]) -> None:
-    """Put a finished network into expected.json, beside the other."""
-    expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
-    expected[name] = {
+def summary(done: dict[str, dict[str, object]]) -> dict[str, object]:
+    """The curves of a network, and where they lose points."""
+    return {
         "kept_percent": [round(100 * keep, 3) for keep in KEEPS],
         "accuracy_percent": {
-            method: [round(100 * one, 2) for one in found["accuracy"]] for method, found in done.items()
+            method: [round(100 * one, 2) for one in curve["accuracy"]] for method, curve in done.items()
         },
         "kept_percent_at_points_lost": {
-            method: {str(lost): round(100 * kept_at(found["accuracy"], lost), 2) for lost in LOST_POINTS}
-            for method, found in done.items()
+            method: {str(lost): round(100 * kept_at(curve["accuracy"], lost), 2) for lost in LOST_POINTS}
+            for method, curve in done.items()
         },
-        "seconds": {method: found["seconds"] for method, found in done.items()},
-        "command": f"python papers/{HERE.name}/run.py {name}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads",
+        "seconds": {method: curve["seconds"] for method, curve in done.items()},
     }
-    EXPECTED.write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
 
 
 def write_results() -> None:
-    expected = json.loads(EXPECTED.read_text())
+    expected = PAPER.expected()
     heads = " | ".join(f"{lost} point{'s' * (lost > 1)} lost" for lost in LOST_POINTS)
     rows = [
         f"| network | removed by | weights kept, %, at {heads} | seconds |",
@@ -156,9 +142,8 @@ def write_results() -> None:
             log_x=True,
             falling_x=True,
         )
-        (HERE / f"{name}.svg").write_text(picture)
-    (HERE / "table.md").write_text("\n".join(rows) + "\n")
-    print("\n".join(rows))
+        PAPER.write_picture(name, picture)
+    PAPER.write_table(rows)
 
 
 if __name__ == "__main__":

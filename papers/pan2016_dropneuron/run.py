@@ -8,11 +8,7 @@ expected.json, from which table.md is made.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
-import platform
-import time
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +23,10 @@ from tersenet.zoo import network
 from tersenet.zoo.data import PARTS, Data, Split, load
 from tersenet.zoo.networks import ENTRIES
 
-HERE = Path(__file__).parent
-EXPECTED = HERE / "expected.json"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from paper import Paper, file_of, means, show, took
+
+PAPER = Paper(__file__, __doc__)
 NAME = "lenet5_tf"
 # Of the fully connected layers, 3136-512-10: what shares are counted of.
 WEIGHTS = 3136 * 512 + 512 * 10
@@ -65,22 +63,13 @@ ROWS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ROWS)} (default: all)")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--work", type=Path, default=Path("runs/pan2016"))
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(ROWS)
-    if unknown:
-        parser.error(f"unknown {', '.join(sorted(unknown))}")
-    torch.set_num_threads(arguments.threads)
+    arguments = PAPER.arguments(ROWS, seeds=True)
     pictures = load(ENTRIES[NAME].data, preprocess=ENTRIES[NAME].preprocess)
     for seed in range(arguments.seeds):
         dense = baseline(pictures, seed, arguments.work)
         answers = {part: features(dense, getattr(pictures, part)) for part in PARTS}
-        for name in arguments.names or ROWS:
-            record(name, seed, reproduce(name, seed, dense, pictures, answers, arguments.work))
+        for name in arguments.names:
+            PAPER.record(name, reproduce(name, seed, dense, pictures, answers, arguments.work), seed)
             write_table()
 
 
@@ -89,7 +78,7 @@ def baseline(pictures: Data, seed: int, work: Path) -> Network:
     torch.manual_seed(seed)
     return tersenet.compress(
         network(NAME, dropout=0.5),
-        recipe=HERE / "recipes" / "baseline.yaml",
+        recipe=PAPER.recipes / "baseline.yaml",
         train=pictures.train,
         validate=pictures.validate,
         seed=seed,
@@ -120,7 +109,7 @@ def reproduce(
     head.load_state_dict({key: tensor for key, tensor in dense.tensors().items() if key.startswith("fc")})
     smaller = tersenet.compress(
         head,
-        recipe=HERE / "recipes" / f"{name}.yaml",
+        recipe=PAPER.recipes / f"{name}.yaml",
         **answers,
         seed=seed,
         run_dir=work / f"{name}-{seed}",
@@ -129,7 +118,7 @@ def reproduce(
     )
     result = tersenet.compress(
         joined(dense, smaller.network),
-        recipe=HERE / "recipes" / "whole.yaml",
+        recipe=PAPER.recipes / "whole.yaml",
         train=pictures.train,
         validate=pictures.validate,
         test=pictures.test,
@@ -139,20 +128,15 @@ def reproduce(
         on_event=show,
     )
     if seed == 0 and result.file_bytes <= LARGEST_FILE:
-        files = HERE / "files"
-        files.mkdir(exist_ok=True)
-        result.save(files / f"{name}-{seed}.terse")
-    minutes = sum(stage["seconds"] for one in (smaller, result) for stage in one.record.stages) / 60
+        PAPER.save(result, f"{name}-{seed}")
     return {
         **counted(result.network),
-        "file_bytes": result.file_bytes,
+        **file_of(result),
+        **took(smaller, result),
         "test_accuracy_dense": percent(evaluate(dense, pictures.test).accuracy),
         "test_accuracy": percent(result.record.final["test"]["accuracy"]),
         "validation_accuracy": percent(result.record.final["validate"]["accuracy"]),
         "validation_accuracy_dense": percent(evaluate(dense, pictures.validate).accuracy),
-        "minutes": round(minutes, 1),
-        "machine": result.record.machine,
-        "sha256": hashlib.sha256(result.data).hexdigest(),
     }
 
 
@@ -186,23 +170,8 @@ def percent(share: float) -> float:
     return round(100 * share, 2)
 
 
-def show(event: dict[str, object]) -> None:
-    if event["kind"] == "stage" or (event["kind"] == "train" and event.get("stage") == "epoch"):
-        keys = ("kind", "label", "epoch", "train_loss", "validation_accuracy", "seconds")
-        print(time.strftime("%H:%M:%S"), {key: event[key] for key in keys if key in event}, flush=True)
-
-
-def record(name: str, seed: int, found: dict[str, object]) -> None:
-    """Put a finished run into expected.json, beside those of other seeds."""
-    expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
-    command = f"python papers/{HERE.name}/run.py {name} --seeds {seed + 1}"
-    expected.setdefault(name, {})[str(seed)] = found | {"command": command, "python": platform.python_version()}
-    EXPECTED.write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
-    print(name, seed, found, flush=True)
-
-
 def write_table() -> None:
-    expected = json.loads(EXPECTED.read_text())
+    expected = PAPER.expected()
     lines = [
         "| regularisation | paper | target | ours: weights | neurons | smaller | test accuracy dense -> result, % "
         "| seeds | minutes | met |",
@@ -212,8 +181,7 @@ def write_table() -> None:
         runs = list(expected.get(name, {}).values())
         if not runs:
             continue
-        keys = ("weights_percent", "neurons_percent", "test_accuracy_dense", "test_accuracy", "minutes")
-        mean = {key: sum(run[key] for run in runs) / len(runs) for key in keys}
+        mean = means(runs, "weights_percent", "neurons_percent", "test_accuracy_dense", "test_accuracy", "minutes")
         met = (
             mean["weights_percent"] <= row.weights
             and (row.neurons is None or mean["neurons_percent"] <= row.neurons)
@@ -226,8 +194,7 @@ def write_table() -> None:
             f"| {mean['test_accuracy_dense']:.2f} -> {mean['test_accuracy']:.2f} "
             f"| {len(runs)} | {mean['minutes']:.1f} | {'yes' if met else 'no'} |"
         )
-    (HERE / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    PAPER.write_table(lines)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from tersenet.errors import TersenetError
 from tersenet.training.augment import augment
+from tersenet.training.batches import Batches
 
 
 def drawn(x, kind, pixels, seed=0):
@@ -29,6 +30,16 @@ def test_each_picture_is_one_of_the_moves_and_all_moves_occur(kind):
     assert len(seen) == (18 if kind == "flip_crop" else 9)
 
 
+def test_what_comes_in_from_outside_has_the_colour_of_the_border_and_the_rest_stays():
+    x, border = torch.rand(60, 3, 4, 5), torch.tensor([-1.0, 2.0, 3.0])[:, None, None]
+    zeros, coloured = (
+        augment(x, "flip_crop", 2, torch.Generator().manual_seed(0), colour) for colour in (None, border)
+    )
+    outside = zeros == 0
+    assert outside.any() and outside.all(1).equal(outside.any(1))
+    assert torch.equal(coloured, torch.where(outside, border, zeros))
+
+
 def test_the_same_generator_gives_the_same_moves_and_another_one_others():
     x = torch.rand(20, 1, 6, 6)
     assert torch.equal(drawn(x, "shift", 2), drawn(x, "shift", 2))
@@ -40,3 +51,22 @@ def test_none_changes_nothing_and_what_is_no_picture_is_refused():
     assert drawn(x, "none", None) is x
     with pytest.raises(TersenetError, match=r"these examples have shape \(7,\): use augment none"):
         drawn(x, "shift", None)
+
+
+def test_training_moves_in_the_black_of_its_data():
+    class White:
+        black = torch.tensor([-1.0, -2.0])[:, None, None]
+
+        def __len__(self):
+            return 40
+
+        def batch(self, indices):
+            return torch.ones(len(indices), 2, 3, 3), torch.zeros(len(indices), dtype=torch.int64)
+
+    def colours(data):
+        ((_, x, _),) = Batches(data, batch_size=40, seed=0, augment="flip_crop").epoch(0)
+        return [x[:, channel].unique().tolist() for channel in (0, 1)]
+
+    assert colours(White()) == [[-1, 1], [-2, 1]]
+    White.black = None
+    assert colours(White()) == [[0, 1], [0, 1]]

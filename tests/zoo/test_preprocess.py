@@ -59,3 +59,10 @@ def test_settings_that_do_not_fit_the_images_are_refused():
         Preprocess(crop=3).apply(torch.zeros(1, 1, 2, 2))
     with pytest.raises(TersenetError, match="3 values of mean for images of 1 channels"):
         Preprocess(mean=(1.0, 2.0, 3.0)).apply(torch.zeros(1, 1, 2, 2))
+
+
+def test_black_is_what_stored_zeros_become_whatever_the_size():
+    preprocess = Preprocess(crop=5, resize=3, channels="BGR", scale=0.5, mean=(1.0, 2.0, 3.0), std=(1.0, 4.0, 0.5))
+    assert torch.equal(preprocess.black(3).expand(3, 3, 3), preprocess.apply(torch.zeros(1, 3, 5, 5))[0])
+    assert preprocess.black(3).flatten().tolist() == [-1, -0.5, -6]
+    assert torch.equal(Preprocess().black(1), torch.zeros(1, 1, 1))

@@ -1,7 +1,6 @@
 """Small random moves of pictures, a whole batch at once."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
@@ -12,9 +11,16 @@ PIXELS = {"flip_crop": 4, "shift": 2}
 
 
 def augment(
-    x: Float[Tensor, "n channels height width"], kind: str, pixels: int | None, generator: Generator
+    x: Float[Tensor, "n channels height width"],
+    kind: str,
+    pixels: int | None,
+    generator: Generator,
+    border: Float[Tensor, "channels 1 1"] | None = None,
 ) -> Float[Tensor, "n channels height width"]:
-    """`x` with each picture moved, and for flip_crop perhaps mirrored, by numbers drawn from `generator`."""
+    """`x` with each picture moved, and for flip_crop perhaps mirrored, by numbers drawn from `generator`.
+
+    border   the colour that flip_crop moves in from outside, as `x` has colours; zeros unless given
+    """
     if kind == "none":
         return x
     if x.ndim != 4:
@@ -32,7 +38,9 @@ def augment(
         flip = torch.rand(n, 1, generator=generator) < 0.5
         columns = torch.where(flip.to(x.device), columns.flip(1), columns) + far
         rows = rows + far
-        x = F.pad(x, (far, far, far, far))
+        outside = x.new_zeros(channels, 1, 1) if border is None else border.to(x)
+        inside, x = x, outside.expand(n, channels, height + 2 * far, width + 2 * far).clone()
+        x[:, :, far : far + height, far : far + width] = inside
     else:
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
     picture = torch.arange(n, device=x.device)[:, None, None, None]

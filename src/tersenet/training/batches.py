@@ -26,7 +26,11 @@ Batch: TypeAlias = tuple[Tensor, Tensor]
 
 @runtime_checkable
 class IndexedData(Protocol):
-    """Examples that are fetched a batch at a time, by their numbers; the splits of the zoo are such."""
+    """Examples that are fetched a batch at a time, by their numbers; the splits of the zoo are such.
+
+    One may also have `black`, the colour (channels, 1, 1) that surrounds its pictures where they are moved: what a
+    pixel of zeros became, as if the picture had been padded before it was normalised. Without it that is zero.
+    """
 
     def __len__(self) -> int: ...
 
@@ -120,9 +124,10 @@ class Batches:
             self._generator.set_state(state)
         resumed()
         assert self.steps is not None
+        border = getattr(data, "black", None)
         for step in range(skip, self.steps):
             x, y = data.batch(order[step * self._batch_size : (step + 1) * self._batch_size])
-            yield step, augment(x, self._augment, self._pixels, self._generator), y
+            yield step, augment(x, self._augment, self._pixels, self._generator, border), y
 
     def _loaded(
         self, data: Iterable[Batch], epoch: int, skip: int, resumed: Callable[[], None]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 NotNegative = Annotated[float, Ge(0)]
+Augment = Literal["none", "flip_crop", "shift"]
 
 
 class Regularise(BaseModel):
@@ -70,9 +71,9 @@ class TrainConfig(BaseModel):
         description="bfloat16 multiplies in half the bits and keeps weights, sums and losses in float32",
     )
 
-    augment: Literal["none", "flip_crop", "shift"] = Field(
+    augment: Augment = Field(
         default="none",
-        description="flip_crop: mirror half, move with zeros around; shift: move, edges repeated",
+        description="flip_crop: mirror half, move with black around; shift: move, edges repeated",
     )
     augment_pixels: Annotated[int, Ge(1)] | None = Field(
         default=None, description="how far flip_crop and shift move, in pixels; None is 4 and 2"

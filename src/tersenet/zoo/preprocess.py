@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tersenet.errors import TersenetError
@@ -66,6 +66,12 @@ class Preprocess:
         if self.std:
             x = x / self._column(self.std, "std", x)
         return x
+
+    def black(self, channels: int) -> Tensor:
+        """What a stored pixel of zeros becomes, (channels, 1, 1): the border of pictures that are padded as stored."""
+        import torch
+
+        return replace(self, crop=None, resize=None).apply(torch.zeros(1, channels, 1, 1))[0]
 
     def output_shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of one example after `apply`, for one stored as (c, h, w)."""

@@ -93,3 +93,9 @@ def test_the_same_rows_are_held_out_for_ever():
     for wrong in (0, 20, 21, -1):
         with pytest.raises(DataError, match="held out"):
             held_out(20, wrong)
+
+
+def test_black_is_that_of_the_batches_and_tokens_have_none():
+    split = Split(np.zeros((2, 3, 2, 2), np.uint8), np.arange(2), 2, Preprocess(mean=(1.0, 2.0, 3.0)))
+    assert torch.equal(split.batch([0])[0][0], split.black.expand(3, 2, 2))
+    assert Split(np.zeros((2, 3), np.int64), np.zeros((2, 3), np.int64), 2).black is None

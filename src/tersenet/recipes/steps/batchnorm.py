@@ -7,25 +7,23 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from pydantic import Field
 
-from tersenet.calibration import recalibrate_batchnorm, sample_batches
 from tersenet.graph import Network, fold_batchnorm
+from tersenet.recipes.steps._statistics import EstimatesBatchNorm
 from tersenet.recipes.steps.base import Changed, Situation, Step
 
 
-class CorrectBatchNorm(Step):
+class CorrectBatchNorm(EstimatesBatchNorm):
     """Estimate BatchNorm's running statistics anew from training inputs: after a change that is not trained after."""
 
     id: Literal["batchnorm"] = "batchnorm"
     examples: Annotated[int, Ge(2)] = Field(2048, description="at most this many inputs; labels are not used")
-    batch_size: Annotated[int, Ge(2)] = 128
 
     @property
     def needs_data(self) -> bool:
         return True
 
     def change(self, network: Network, at: Situation) -> Changed:
-        corrected = recalibrate_batchnorm(network, sample_batches(at.train, self.examples, self.batch_size, at.seed))
-        if not corrected:
+        if not self.estimate_batchnorm(network, at):
             return network, ["the network has no BatchNorm with running statistics; nothing was corrected"]
         return network, []
 

@@ -11,23 +11,23 @@ from jaxtyping import Bool
 from pydantic import Field
 from torch import Tensor
 
-from tersenet.calibration import recalibrate_batchnorm, sample_batches
+from tersenet.calibration import sample_batches
 from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.methods.channels import Candidate, Limits, candidates, remove_units, removed
 from tersenet.methods.scores import Scores
-from tersenet.recipes.steps.base import Changed, Situation, Step
+from tersenet.recipes.steps._statistics import EstimatesBatchNorm
+from tersenet.recipes.steps.base import Changed, Situation
 from tersenet.training import TrainConfig
 
 
-class Structural(Step):
+class Structural(EstimatesBatchNorm):
     """A smaller network in place of the one that came; its running statistics are estimated anew from training inputs."""
 
     where: str = "*"
     examples: Annotated[int, Ge(0)] = Field(
         2048, description="at most this many training inputs for scores and for BatchNorm; 0 leaves BatchNorm as it is"
     )
-    batch_size: Annotated[int, Ge(2)] = 128
 
     def sampled(self, at: Situation) -> Iterator[Any]:
         """Training batches to look at; refused where there are none."""
@@ -45,7 +45,7 @@ class Structural(Step):
             return []
         if at.train is None or not self.examples:
             return ["BatchNorm keeps the statistics of the larger network: no training inputs were looked at"]
-        recalibrate_batchnorm(network, self.sampled(at))
+        self.estimate_batchnorm(network, at)
         return []
 
 

@@ -66,6 +66,11 @@ class Split:
         """Of one example as a batch gives it."""
         return self.preprocess.output_shape(self.x.shape[1:])
 
+    @property
+    def black(self) -> Tensor | None:
+        """What a stored pixel of zeros is in a batch, (c, 1, 1); None where the examples are no images."""
+        return self.preprocess.black(self.x.shape[1]) if self.x.ndim == 4 else None
+
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor | range | slice) -> tuple[Tensor, Tensor]:
         """The examples at `indices`, preprocessed: float32 images (or int64 tokens) and int64 targets."""
         import torch
