@@ -1,10 +1,26 @@
 """Forms: how one weight tensor is stored while it can still learn."""
 
 from tersenet.forms.base import FORMS, Form, form_class, lift
+from tersenet.forms.binary import Binary
 from tersenet.forms.codebook import Codebook
 from tersenet.forms.dense import Dense
+from tersenet.forms.latent import Latent
 from tersenet.forms.masked import Masked
 from tersenet.forms.sparse import Sparse
+from tersenet.forms.ternary import Ternary
 from tersenet.forms.uniform import Uniform
 
-__all__ = ["FORMS", "Codebook", "Dense", "Form", "Masked", "Sparse", "Uniform", "form_class", "lift"]
+__all__ = [
+    "FORMS",
+    "Binary",
+    "Codebook",
+    "Dense",
+    "Form",
+    "Latent",
+    "Masked",
+    "Sparse",
+    "Ternary",
+    "Uniform",
+    "form_class",
+    "lift",
+]

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tersenet.errors import TersenetError
@@ -16,6 +17,8 @@ from tersenet.storage import Storage
 FORMS: dict[str, str] = {
     "sparse": "tersenet.forms.sparse:Sparse",
     "codebook": "tersenet.forms.codebook:Codebook",
+    "binary": "tersenet.forms.binary:Binary",
+    "ternary": "tersenet.forms.ternary:Ternary",
     "uniform": "tersenet.forms.uniform:Uniform",
     "dense": "tersenet.forms.dense:Dense",
     "masked": "tersenet.forms.masked:Masked",
@@ -45,6 +48,17 @@ class Form(nn.Module):
 
     def lower(self, coder: str) -> Storage:
         """Storage that decodes to exactly what `forward` gives; layouts are chosen for `coder`."""
+        raise NotImplementedError
+
+    def nearest(self, values: Float[Tensor, "rows n"], columns: Int[Tensor, " n"]) -> Float[Tensor, "rows n"]:
+        """The value that the form can hold nearest to each of `values`, float64, as places of some columns.
+
+        columns   which of the weight's as a matrix, its first axis by all others; a vector is one row
+        """
+        raise NotImplementedError
+
+    def snapped(self, weight: Tensor) -> Form:
+        """The same grid and tables, each weight at its nearest."""
         raise NotImplementedError
 
     @classmethod

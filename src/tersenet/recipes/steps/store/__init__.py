@@ -5,10 +5,19 @@ from typing import Annotated, Any, get_args
 from pydantic import Discriminator, Tag
 
 from tersenet.recipes.steps.store.base import StoreStep
+from tersenet.recipes.steps.store.binary import StoreBinary
 from tersenet.recipes.steps.store.codebook import StoreCodebook
 from tersenet.recipes.steps.store.dense import StoreDense
+from tersenet.recipes.steps.store.ternary import StoreTernary
+from tersenet.recipes.steps.store.uniform import StoreUniform
 
-_Forms = Annotated[StoreCodebook, Tag("codebook")] | Annotated[StoreDense, Tag("dense")]
+_Forms = (
+    Annotated[StoreCodebook, Tag("codebook")]
+    | Annotated[StoreDense, Tag("dense")]
+    | Annotated[StoreBinary, Tag("binary")]
+    | Annotated[StoreTernary, Tag("ternary")]
+    | Annotated[StoreUniform, Tag("uniform")]
+)
 
 
 def _form(entry: Any) -> Any:
@@ -25,4 +34,4 @@ AnyStore = Annotated[
     ),
 ]
 
-__all__ = ["AnyStore", "StoreCodebook", "StoreDense", "StoreStep"]
+__all__ = ["AnyStore", "StoreBinary", "StoreCodebook", "StoreDense", "StoreStep", "StoreTernary", "StoreUniform"]
