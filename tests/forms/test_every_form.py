@@ -16,8 +16,10 @@ from tersenet.forms import (
     Binary,
     Codebook,
     Dense,
+    FixedPoint,
     Form,
     Latent,
+    LearnedStep,
     Masked,
     Sparse,
     Ternary,
@@ -40,11 +42,14 @@ NESTED = {
     "sparse of binary": partial(Sparse.fit, values=Binary.fit),
     "latent binary": partial(Latent.fit, fit=Binary.fit),
     "latent ternary": partial(Latent.fit, fit=Ternary.fit),
+    "uniform by groups": partial(Uniform.fit, bits=4, per=8, range="mse"),
+    "latent with a learned step": lambda weight: Latent(weight, LearnedStep(Uniform.fit(weight, bits=3, per="row"))),
+    "sparse of fixed point": partial(Sparse.fit, values=partial(FixedPoint.fit, bits=4)),
     "codebook of float16": partial(Codebook.fit, k=6, init="optimum", table="float16"),
 }
 FITS = {name: partial(form_class(name).fit, **OPTIONS.get(name, {})) for name in FORMS} | NESTED
-# Latent weights have the gradient of what they stand for: see test_latent.py.
-LINEAR = {name: fit for name, fit in FITS.items() if not name.startswith("latent")}
+# Latent weights have the gradient of what they stand for: see test_latent.py. Nothing of fixed point trains.
+LINEAR = {name: fit for name, fit in FITS.items() if not name.startswith("latent") and "fixed" not in name}
 CODERS = ("raw", "huffman", "rans", "range")
 
 
@@ -149,9 +154,9 @@ def test_an_empty_weight_is_refused(fit):
 def test_the_table_of_forms_names_classes_that_are_forms():
     for name in FORMS:
         assert issubclass(form_class(name), Form)
-        assert form_class(name).__name__.lower() == name
+        assert form_class(name).__name__.lower() == name.replace("_", "")
     with pytest.raises(
-        TersenetError, match="this build knows sparse, codebook, binary, ternary, uniform, dense, masked"
+        TersenetError, match="this build knows sparse, codebook, binary, ternary, fixed_point, uniform, dense, masked"
     ):
         form_class("ternay")
 

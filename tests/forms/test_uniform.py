@@ -77,7 +77,7 @@ def test_another_forms_storage_is_not_lifted():
     ("make", "sentence"),
     [
         (lambda: Uniform.fit(_weight(2, 2), bits=1), "2 to 16 can be"),
-        (lambda: Uniform.fit(_weight(2, 2), per="column"), "one per tensor or per row"),
+        (lambda: Uniform.fit(_weight(2, 2), per="column"), "one per tensor, per row, or"),
         (lambda: Uniform.on_grid(_weight(2, 2), torch.tensor([0.0])), "steps of a grid are positive"),
         (lambda: Uniform.on_grid(_weight(2, 2), torch.tensor([float("nan")])), "steps of a grid are positive"),
         (lambda: Uniform.on_grid(torch.full((2, 2), 1e6), torch.tensor([1e-3])), "take a larger step"),

@@ -1,9 +1,11 @@
 """Forms: how one weight tensor is stored while it can still learn."""
 
+from tersenet.forms._learned_step import LearnedStep
 from tersenet.forms.base import FORMS, Form, form_class, lift
 from tersenet.forms.binary import Binary
 from tersenet.forms.codebook import Codebook
 from tersenet.forms.dense import Dense
+from tersenet.forms.fixed_point import FixedPoint
 from tersenet.forms.latent import Latent
 from tersenet.forms.masked import Masked
 from tersenet.forms.sparse import Sparse
@@ -15,8 +17,10 @@ __all__ = [
     "Binary",
     "Codebook",
     "Dense",
+    "FixedPoint",
     "Form",
     "Latent",
+    "LearnedStep",
     "Masked",
     "Sparse",
     "Ternary",

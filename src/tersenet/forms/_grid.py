@@ -8,7 +8,7 @@ READ FIRST
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -59,6 +59,8 @@ class Grid(Form):
         step: Float[Tensor, " m"],
         low: Int[Tensor, " m"] | None = None,
         high: Int[Tensor, " m"] | None = None,
+        *,
+        step_trains: bool = True,
     ) -> None:
         super().__init__()
         self.shape = tuple(level.shape)
@@ -75,7 +77,11 @@ class Grid(Form):
         self.register_buffer("level", level.to(_smallest_dtype(least, most)))
         self.register_buffer("low", low.clone(), persistent=False)
         self.register_buffer("high", high.clone(), persistent=False)
-        self.step = nn.Parameter(step.detach().to(torch.float32).clone())
+        step = step.detach().to(torch.float32).clone()
+        if step_trains:
+            self.step = nn.Parameter(step)
+        else:
+            self.register_buffer("step", step)
 
     def forward(self) -> Tensor:
         scaled: Tensor = _Scale.apply(self.step, self.level)  # type: ignore[no-untyped-call]
@@ -121,6 +127,28 @@ def runs_at(shape: tuple[int, ...], runs: int, columns: Int[Tensor, " n"]) -> In
         return torch.zeros(1, len(columns), dtype=torch.int64, device=columns.device)
     first = torch.arange(rows, device=columns.device)[:, None] * width
     return (first + columns[None, :].to(torch.int64)) // (rows * width // runs)
+
+
+Per = Literal["tensor", "row"] | int
+"""What has a step of its own: the tensor, each row, or each group of so many weights along a row."""
+
+
+def run_count(shape: tuple[int, ...], per: Per) -> int:
+    """How many equal runs a weight falls into. Groups are of the largest divisor of the row's length at most `per`."""
+    rows = matrix_rows(shape)
+    if per == "tensor":
+        return 1
+    if per == "row":
+        return rows
+    if isinstance(per, bool) or not isinstance(per, int) or per < 1:
+        raise TersenetError(f"a scale per {per}; there is one per tensor, per row, or per so many weights of a row")
+    width = int(np.prod(shape)) // rows
+    return rows * (width // group_width(width, per))
+
+
+def group_width(width: int, most: int) -> int:
+    """The largest divisor of `width` that is at most `most`."""
+    return next(size for size in range(min(most, width), 0, -1) if width % size == 0)
 
 
 def matrix_rows(shape: tuple[int, ...]) -> int:

@@ -19,6 +19,7 @@ FORMS: dict[str, str] = {
     "codebook": "tersenet.forms.codebook:Codebook",
     "binary": "tersenet.forms.binary:Binary",
     "ternary": "tersenet.forms.ternary:Ternary",
+    "fixed_point": "tersenet.forms.fixed_point:FixedPoint",
     "uniform": "tersenet.forms.uniform:Uniform",
     "dense": "tersenet.forms.dense:Dense",
     "masked": "tersenet.forms.masked:Masked",

@@ -6,16 +6,13 @@ arXiv:1603.05279, section 3.1: for given signs the squared error is least where 
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from tersenet.bits import IntStream
-from tersenet.errors import TersenetError
-from tersenet.forms._grid import Grid, matrix_rows, runs_at
+from tersenet.forms._grid import Grid, Per, run_count, runs_at
 from tersenet.forms.base import check_weight
 from tersenet.forms.dense import smallest_floats
 from tersenet.storage import Affine, Integers, Reshape, Storage, Table, decode
@@ -30,12 +27,10 @@ class Binary(Grid):
     """
 
     @classmethod
-    def fit(cls, weight: Tensor, *, per: Literal["tensor", "row"] = "row") -> Binary:
+    def fit(cls, weight: Tensor, *, per: Per = "row") -> Binary:
         """The nearest such weight: signs, 0 counting as positive, and mean |w| (eq. 6). A vector is one row."""
         weight = check_weight(weight, "binary")
-        if per not in ("tensor", "row"):
-            raise TersenetError(f"a scale per {per}; there is one per tensor or per row")
-        rows = weight.reshape(matrix_rows(tuple(weight.shape)) if per == "row" else 1, -1)
+        rows = weight.reshape(run_count(tuple(weight.shape), per), -1)
         return cls(_signs(weight), short_scale(rows.double().abs().mean(1)))
 
     def rate_bits(self) -> Tensor:

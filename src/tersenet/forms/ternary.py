@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.forms._grid import Grid, affine, level_storage, matrix_rows, usable_step
+from tersenet.forms._grid import Grid, Per, affine, level_storage, run_count, usable_step
 from tersenet.forms.base import check_weight
 from tersenet.forms.dense import smallest_floats
 from tersenet.storage import Reshape, Storage, decode
@@ -29,7 +29,7 @@ class Ternary(Grid):
         cls,
         weight: Tensor,
         *,
-        per: Literal["tensor", "row"] = "row",
+        per: Per = "row",
         threshold: Literal["mean", "least_squares"] = "least_squares",
     ) -> Ternary:
         """Keep what is above a threshold; a is the mean |w| of what is kept, the least-squares scale (eq. 5).
@@ -39,11 +39,9 @@ class Ternary(Grid):
         A vector is one row. A row of zeros stays zero.
         """
         weight = check_weight(weight, "ternary")
-        if per not in ("tensor", "row"):
-            raise TersenetError(f"a scale per {per}; there is one per tensor or per row")
         if threshold not in ("mean", "least_squares"):
             raise TersenetError(f"a threshold by {threshold}; there are mean and least_squares")
-        rows = weight.reshape(matrix_rows(tuple(weight.shape)) if per == "row" else 1, -1)
+        rows = weight.reshape(run_count(tuple(weight.shape), per), -1)
         size = rows.abs().double()
         kept = size > THRESHOLD * size.mean(1, keepdim=True) if threshold == "mean" else _kept_by_optimum(size)
         # Of equal weights the mean may round to just above each of them.

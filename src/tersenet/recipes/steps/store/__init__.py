@@ -8,6 +8,7 @@ from tersenet.recipes.steps.store.base import StoreStep
 from tersenet.recipes.steps.store.binary import StoreBinary
 from tersenet.recipes.steps.store.codebook import StoreCodebook
 from tersenet.recipes.steps.store.dense import StoreDense
+from tersenet.recipes.steps.store.fixed_point import StoreFixedPoint
 from tersenet.recipes.steps.store.ternary import StoreTernary
 from tersenet.recipes.steps.store.uniform import StoreUniform
 
@@ -17,6 +18,7 @@ _Forms = (
     | Annotated[StoreBinary, Tag("binary")]
     | Annotated[StoreTernary, Tag("ternary")]
     | Annotated[StoreUniform, Tag("uniform")]
+    | Annotated[StoreFixedPoint, Tag("fixed_point")]
 )
 
 
@@ -34,4 +36,13 @@ AnyStore = Annotated[
     ),
 ]
 
-__all__ = ["AnyStore", "StoreBinary", "StoreCodebook", "StoreDense", "StoreStep", "StoreTernary", "StoreUniform"]
+__all__ = [
+    "AnyStore",
+    "StoreBinary",
+    "StoreCodebook",
+    "StoreDense",
+    "StoreFixedPoint",
+    "StoreStep",
+    "StoreTernary",
+    "StoreUniform",
+]

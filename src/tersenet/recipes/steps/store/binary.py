@@ -18,6 +18,10 @@ class StoreBinary(StoreLevels):
     form: Literal["binary"]
     per: Per = "row"
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreBinary, ...]:
+        return (cls(form="binary"),)
+
     def label(self, stage: int) -> str:
         return "binary"
 

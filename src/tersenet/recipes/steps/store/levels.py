@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge
 from pydantic import Field, model_validator
 
 from tersenet.errors import TersenetError
@@ -15,7 +17,7 @@ from tersenet.methods.select import select_layers
 from tersenet.recipes.steps.base import Changed, Situation
 from tersenet.recipes.steps.store.base import Fit, StoreStep
 
-Per = Literal["tensor", "row"]
+Per = Literal["tensor", "row"] | Annotated[int, Ge(2)]
 
 
 class StoreLevels(StoreStep):
@@ -27,19 +29,23 @@ class StoreLevels(StoreStep):
     """
 
     latent: bool | None = Field(
-        None, description="dense weights learn while their levels count; the form's own default"
+        None, description="dense weights learn while their levels count; by default in every training"
     )
 
     @model_validator(mode="after")
     def _latent_weights_learn(self) -> StoreLevels:
-        if self.latent and not self.needs_data:
+        if self.latent and not self._trains:
             raise ValueError("latent weights are for training; give train, with epochs, or drop latent")
         return self
 
     @property
     def learns_latently(self) -> bool:
         """Whether dense weights learn; by default wherever there is training."""
-        return self.needs_data if self.latent is None else self.latent
+        return self._trains if self.latent is None else self.latent
+
+    @property
+    def _trains(self) -> bool:
+        return self.train is not None and self.train.epochs > 0
 
     def learning(self, layer: WeightedLayer, network: Network, fit: Fit) -> Fit:
         """How latent weights are made whose form is what `fit` makes."""
@@ -47,13 +53,9 @@ class StoreLevels(StoreStep):
 
     def change(self, network: Network, at: Situation) -> Changed:
         notes: list[str] = []
-        for layer in select_layers(network, self.where):
-            weight = network.dense(layer.weight)
-            if weight.numel() > 1 and bool((weight == weight.flatten()[0]).all()):
-                raise TersenetError(
-                    f"every weight of '{layer.weight}' is {float(weight.flatten()[0]):g}, so there is nothing to round; "
-                    "leave the layer out by where, or repair the network"
-                )
+        layers = select_layers(network, self.where)
+        check_varied(network, layers)
+        for layer in layers:
             fit = self.fit(layer, network, at, notes)
             attach_whole(network, layer.weight, self.learning(layer, network, fit) if self.learns_latently else fit)
         return network, notes
@@ -61,3 +63,14 @@ class StoreLevels(StoreStep):
     def settle(self, network: Network, at: Situation) -> Changed:
         settle(network)
         return network, []
+
+
+def check_varied(network: Network, layers: Sequence[WeightedLayer]) -> None:
+    """Refuse weights that are all the same number: a few levels say nothing of them."""
+    for layer in layers:
+        weight = network.dense(layer.weight).flatten()
+        if len(weight) > 1 and bool((weight == weight[0]).all()):
+            raise TersenetError(
+                f"every weight of '{layer.weight}' is {float(weight[0]):g}, so there is nothing to round; "
+                "leave the layer out by where, or repair the network"
+            )

@@ -19,6 +19,10 @@ class StoreTernary(StoreLevels):
     per: Per = "row"
     threshold: Literal["mean", "least_squares"] = "least_squares"
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreTernary, ...]:
+        return (cls(form="ternary"),)
+
     def label(self, stage: int) -> str:
         return "ternary"
 
