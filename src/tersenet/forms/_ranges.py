@@ -81,14 +81,15 @@ def lay(runs: Float[Tensor, "m n"], levels: Levels, by: Range, importance: Float
     if by == "exact":
         return _exact(runs, levels)
     if by == "percentile":
-        low, high = (torch.quantile(runs, share, dim=1) for share in (1 - PERCENTILE / 100, PERCENTILE / 100))
-        return levels.over(low, high)
+        # Of PyTorch's own quantile more than 2^24 numbers are too many.
+        ends = np.percentile(runs.numpy(), [100 - PERCENTILE, PERCENTILE], axis=1)
+        return levels.over(*torch.from_numpy(ends))
     grids = levels.over(runs.amin(1), runs.amax(1))
     if by == "minmax":
         return grids
     if by == "hessian" and importance is None:
         raise TersenetError("the range hessian weighs errors by importance; pass it, or take mse")
-    return _least_squares(runs, levels, grids, importance)
+    return _least_squares(runs, levels, grids, importance if by == "hessian" else None)
 
 
 def _least_squares(runs: Tensor, levels: Levels, grids: Grids, importance: Tensor | None) -> Grids:

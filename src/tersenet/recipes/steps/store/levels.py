@@ -36,6 +36,11 @@ class StoreLevels(StoreStep):
     def _latent_weights_learn(self) -> StoreLevels:
         if self.latent and not self._trains:
             raise ValueError("latent weights are for training; give train, with epochs, or drop latent")
+        if self.learns_latently and self.train is not None and self.train.regularise.polarise:
+            raise ValueError(
+                "polarise drives dense weights to levels that they are rounded to in the end; put it into a step train "
+                "before this one, or drop it"
+            )
         return self
 
     @property
