@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tersenet.errors import TersenetError
@@ -16,10 +17,17 @@ from tersenet.storage import Storage
 FORMS: dict[str, str] = {
     "sparse": "tersenet.forms.sparse:Sparse",
     "codebook": "tersenet.forms.codebook:Codebook",
+    "binary": "tersenet.forms.binary:Binary",
+    "ternary": "tersenet.forms.ternary:Ternary",
+    "fixed_point": "tersenet.forms.fixed_point:FixedPoint",
     "uniform": "tersenet.forms.uniform:Uniform",
     "dense": "tersenet.forms.dense:Dense",
     "masked": "tersenet.forms.masked:Masked",
 }
+
+
+# Of a float in the field's formulas.
+FLOAT_BITS = 32
 
 
 class Form(nn.Module):
@@ -43,8 +51,27 @@ class Form(nn.Module):
         """An estimate of the coded size in bits, a scalar; differentiable where the form has a rate to train."""
         raise NotImplementedError
 
+    def formula_bits(self) -> float | None:
+        """What the field's formula says that this very form takes, before any entropy coding; None where it has none.
+
+        b = 32 bits a float, whatever the file does with them. It counts no shapes and no headers, so it is what the
+        bytes on disk are to be compared with, never a size.
+        """
+        return None
+
     def lower(self, coder: str) -> Storage:
         """Storage that decodes to exactly what `forward` gives; layouts are chosen for `coder`."""
+        raise NotImplementedError
+
+    def nearest(self, values: Float[Tensor, "rows n"], columns: Int[Tensor, " n"]) -> Float[Tensor, "rows n"]:
+        """The value that the form can hold nearest to each of `values`, float64, as places of some columns.
+
+        columns   which of the weight's as a matrix, its first axis by all others; a vector is one row
+        """
+        raise NotImplementedError
+
+    def snapped(self, weight: Tensor) -> Form:
+        """The same grid and tables, each weight at its nearest."""
         raise NotImplementedError
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log2
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from tersenet.bits import IntStream
 from tersenet.errors import TersenetError
 from tersenet.forms._kmeans import cluster
-from tersenet.forms.base import Form, check_weight
+from tersenet.forms.base import FLOAT_BITS, Form, check_weight
 from tersenet.forms.dense import smallest_spelling, through_float16
 from tersenet.storage import Floats, Integers, Reshape, Storage, Table
 
@@ -80,6 +81,10 @@ class Codebook(Form):
         used = counts[counts > 0]
         bits = -(used * (used / counts.sum()).log2()).sum()
         return bits + self.k * torch.finfo(TABLE_DTYPES[self.table]).bits
+
+    def formula_bits(self) -> float:
+        """n log2 k + k b (Han et al. 2016, equation 1)."""
+        return self.index.numel() * log2(max(self.k, 1)) + self.k * FLOAT_BITS
 
     def lower(self, coder: str) -> Storage:
         entries = self.centroids.detach().cpu().to(TABLE_DTYPES[self.table]).numpy()

@@ -24,6 +24,11 @@ class StoreStep(Step):
     id: Literal["store"] = "store"
     where: str = "*"
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreStep, ...]:
+        """Steps of this form from its fewest bits to its most: the points of a curve of size against accuracy."""
+        return ()
+
     @abstractmethod
     def fit(self, layer: WeightedLayer, network: Network, at: Situation, notes: list[str]) -> Fit:
         """How the form of one layer is made; what a user should know of it goes to `notes`."""

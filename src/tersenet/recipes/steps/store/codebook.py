@@ -22,6 +22,10 @@ class StoreCodebook(StoreStep):
     init: Literal["forgy", "density", "linear", "optimum"] = "linear"
     dtype: Literal["float32", "float16"] = Field("float32", description="of the shared values")
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreCodebook, ...]:
+        return tuple(cls.model_validate({"bits": bits}) for bits in range(1, 9))
+
     def label(self, stage: int) -> str:
         return "share"
 

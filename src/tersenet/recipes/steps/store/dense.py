@@ -17,6 +17,10 @@ class StoreDense(StoreStep):
     form: Literal["dense"]
     dtype: Literal["float32", "float16"] = "float32"
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreDense, ...]:
+        return tuple(cls.model_validate({"form": "dense", "dtype": dtype}) for dtype in ("float16", "float32"))
+
     def label(self, stage: int) -> str:
         return f"store {self.dtype}"
 
