@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.training.augment import augment
+from tersenet.training.config import AFFINE, Affine
 from tersenet.training.errors import TrainingError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -57,6 +58,7 @@ class Batches:
         seed: int,
         augment: str = "none",
         augment_pixels: int | None = None,
+        affine: Affine = AFFINE,
         drop_single: bool = False,
     ) -> None:
         """drop_single leaves out a batch of one example, from which BatchNorm has no variance to learn."""
@@ -65,6 +67,7 @@ class Batches:
         self._seed = seed
         self._augment = augment
         self._pixels = augment_pixels
+        self._affine = affine
         self._drop_single = drop_single
         self._generator = torch.Generator()
         self.indexed = isinstance(data, IndexedData)
@@ -122,7 +125,7 @@ class Batches:
         assert self.steps is not None
         for step in range(skip, self.steps):
             x, y = data.batch(order[step * self._batch_size : (step + 1) * self._batch_size])
-            yield step, augment(x, self._augment, self._pixels, self._generator), y
+            yield step, augment(x, self._augment, self._pixels, self._generator, self._affine), y
 
     def _loaded(
         self, data: Iterable[Batch], epoch: int, skip: int, resumed: Callable[[], None]
