@@ -294,7 +294,7 @@ class _Run:
         quiet = time.monotonic() - self.saved_at < min(QUIET_SECONDS, self.checkpoint_seconds)
         if self.devices.any(self.finished or not quiet):
             self.save()
-        self.emit({"stage": "epoch", **vars(record), "epochs": self.config.epochs})
+        self.emit({"stage": "epoch", **vars(record), "epochs": self.config.epochs, "steps": self.batches.steps})
         if self.devices.any(self.interrupts.pending):
             raise Stopped
 
