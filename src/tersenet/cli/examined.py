@@ -44,11 +44,11 @@ def names(loaders: Loaders, found: Examination) -> list[str]:
 
 def write_figures(found: Examination, loaders: Loaders, part: str, folder: Path) -> list[str]:
     """confusion.svg and worst.png, each where there is something to draw; the names of the files."""
-    from tersenet.report.confusion import draw
+    from tersenet.report.confusion import MOST_CLASSES, draw
 
     written = []
     called = names(loaders, found)
-    if found.confusion is not None:
+    if found.confusion is not None and len(found.confusion) <= MOST_CLASSES:
         atomic_write(folder / CONFUSION, draw(found.confusion.tolist(), called, alone=True).encode())
         written.append(CONFUSION)
     shown = [pictures.pixels(loaders.get(part), example.index, example.input) for example in found.worst]

@@ -73,8 +73,7 @@ def draw(counts: Sequence[Sequence[int]], names: Sequence[str], *, alone: bool =
                 body.append(_text(x, y - 1, f"{count:,}", kind) + _text(x, y + 13, _share(share), f"share {kind}"))
         y = top + (true + 0.5) * side + 4
         said = _share(row[true] / total) + (f" of {total:,}" if figures else "") if total else "no example"
-        if figures or size <= MOST_CLASSES:
-            body.append(_text(left + size * side + 10, y, said, "", "start"))
+        body.append(_text(left + size * side + 10, y, said, "", "start"))
     title = f"Confusion matrix of {size} classes, rows true, columns predicted"
     svg = chart(round(width), round(height), title, body, "confusion")
     if alone:
