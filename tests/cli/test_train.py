@@ -11,6 +11,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -201,7 +202,7 @@ def test_the_report_shows_the_matrix_and_the_worst_of_the_weights_that_were_writ
     page, figures = tmp_path / "page.html", tmp_path / "figures"
     words = [*DIGITS, "--weights", shelf.weights, "--epochs", 1, "--report", page, "--figures", figures]
     record = tersenet(*words, "-o", tmp_path / "w.safetensors").record
-    assert record["report"] == str(page) and [os.path.basename(name) for name in record["figures"]] == [
+    assert record["report"] == str(page) and [Path(name).name for name in record["figures"]] == [
         "confusion.svg",
         "worst.png",
     ]
@@ -243,7 +244,7 @@ def test_yes_and_no_are_learnt_and_their_table_has_two_rows(tersenet, other, tmp
     words = other(net, data, "--loss", "bce", "--epochs", 20, "--lr", 0.1, "--report", tmp_path / "x.html", "--json")
     ended = tersenet(*words, "--figures", tmp_path / "f", "-o", tmp_path / "w.safetensors")
     assert ended.code == 0 and ended.record["test"]["accuracy"] > 0.8, ended.err
-    assert [os.path.basename(name) for name in ended.record["figures"]] == ["confusion.svg"]  # noqa: PTH119
+    assert [Path(name).name for name in ended.record["figures"]] == ["confusion.svg"]
     run = json.loads((tmp_path / "w.safetensors.run" / "train.json").read_text())
     assert torch.tensor(run["examined"]["confusion"]).shape == (2, 2)
     assert "<table>" in (tmp_path / "x.html").read_text()

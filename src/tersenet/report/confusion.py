@@ -22,6 +22,7 @@ STYLE = (
     ".confusion .empty{fill:#252b35}.confusion .right{fill:#6ea2f5}.confusion .wrong{fill:#ff8a45}"
     ".confusion .on{fill:#12151a}}"
 )
+PAGE = "<style>.page{fill:#fff}@media (prefers-color-scheme:dark){.page{fill:#1b1f27}}</style>"
 
 
 def draw(counts: Sequence[Sequence[int]], names: Sequence[str], *, alone: bool = False) -> str:
@@ -40,46 +41,45 @@ def draw(counts: Sequence[Sequence[int]], names: Sequence[str], *, alone: bool =
     turned = longest > side - 6
     left, top = 34 + longest, 44 + (longest if turned else 14)
     width, height = left + size * side + 96, top + size * side + 12
-    grid_middle = left + size * side / 2
     body = [f"<style>{STYLE}</style>"]
     if alone:
-        body.append(
-            "<style>.page{fill:#fff}@media (prefers-color-scheme:dark){.page{fill:#1b1f27}}</style>"
-            f'<rect class="page" width="{px(width)}" height="{px(height)}"/>'
-        )
-    body.append(_text(grid_middle, 18, "predicted", "soft"))
-    body.append(f'<g transform="rotate(-90 14 {px(top + size * side / 2)})">')
-    body.append(_text(14, top + size * side / 2, "true", "soft") + "</g>")
-    body.append(_text(left + size * side + 10, top - 8, "right", "soft", "start"))
-    for place, name in enumerate(short):
-        middle = place * side + side / 2
-        body.append(_text(left - 8, top + middle + 4, name, "", "end"))
-        if turned:
-            x, y = px(left + middle + 4), px(top - 8)
-            body.append(
-                f'<g transform="rotate(-90 {x} {y})">{_text(left + middle + 4, top - 8, name, "", "start")}</g>'
-            )
-        else:
-            body.append(_text(left + middle, top - 8, name))
+        body.append(f'{PAGE}<rect class="page" width="{px(width)}" height="{px(height)}"/>')
+    body += _headings(short, left, top, side, turned)
     for true, row in enumerate(counts):
-        total = sum(row)
+        total, y = sum(row), top + true * side
         for predicted, count in enumerate(row):
             share = count / total if total else 0.0
             said = f"{names[true]} taken for {names[predicted]}: {count:,} of {total:,}"
-            body.append(_cell(left + predicted * side, top + true * side, side, share, true == predicted, said))
+            body.append(_cell(left + predicted * side, y, side, share, true == predicted, said))
             if figures and count:
-                kind = "on" if share**0.5 > 0.6 else ""
-                x, y = left + (predicted + 0.5) * side, top + (true + 0.5) * side
-                body.append(_text(x, y - 1, f"{count:,}", kind) + _text(x, y + 13, _share(share), f"share {kind}"))
-        y = top + (true + 0.5) * side + 4
-        said = _share(row[true] / total) + (f" of {total:,}" if figures else "") if total else "no example"
-        body.append(_text(left + size * side + 10, y, said, "", "start"))
+                body.append(_figures(left + (predicted + 0.5) * side, y + side / 2, count, share))
+        right = _share(row[true] / total) + (f" of {total:,}" if figures else "") if total else "no example"
+        body.append(_text(left + size * side + 10, y + side / 2 + 4, right, "", "start"))
     title = f"Confusion matrix of {size} classes, rows true, columns predicted"
     svg = chart(round(width), round(height), title, body, "confusion")
     if alone:
-        size_text = f'xmlns="http://www.w3.org/2000/svg" width="{round(width)}" height="{round(height)}"'
-        svg = svg.replace("<svg ", f"<svg {size_text} ", 1) + "\n"
+        box = f'xmlns="http://www.w3.org/2000/svg" width="{round(width)}" height="{round(height)}"'
+        svg = svg.replace("<svg ", f"<svg {box} ", 1) + "\n"
     return svg
+
+
+def _headings(names: list[str], left: float, top: float, side: float, turned: bool) -> list[str]:
+    """What the axes are, and the names of the rows and the columns."""
+    middle, end = len(names) * side / 2, left + len(names) * side
+    found = [
+        _text(left + middle, 18, "predicted", "soft"),
+        f'<g transform="rotate(-90 14 {px(top + middle)})">{_text(14, top + middle, "true", "soft")}</g>',
+        _text(end + 10, top - 8, "right", "soft", "start"),
+    ]
+    for place, name in enumerate(names):
+        at = place * side + side / 2
+        found.append(_text(left - 8, top + at + 4, name, "", "end"))
+        if turned:
+            turn = f"rotate(-90 {px(left + at + 4)} {px(top - 8)})"
+            found.append(f'<g transform="{turn}">{_text(left + at + 4, top - 8, name, "", "start")}</g>')
+        else:
+            found.append(_text(left + at, top - 8, name))
+    return found
 
 
 def common(counts: Sequence[Sequence[int]], most: int = 20) -> list[tuple[int, int, int]]:
@@ -100,6 +100,11 @@ def _cell(x: float, y: float, side: float, share: float, right: bool, said: str)
         kind = "right" if right else "wrong"
         shade = f'<rect class="{kind}" {box} fill-opacity="{share**0.5:.3f}"/>'
     return f'<g><title>{escape(said)}</title><rect class="empty" {box}/>{shade}</g>'
+
+
+def _figures(x: float, y: float, count: int, share: float) -> str:
+    kind = "on" if share**0.5 > 0.6 else ""
+    return _text(x, y - 1, f"{count:,}", kind) + _text(x, y + 13, _share(share), f"share {kind}")
 
 
 def _share(share: float) -> str:
