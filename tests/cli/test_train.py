@@ -248,6 +248,9 @@ def test_yes_and_no_are_learnt_and_their_table_has_two_rows(tersenet, other, tmp
     run = json.loads((tmp_path / "w.safetensors.run" / "train.json").read_text())
     assert torch.tensor(run["examined"]["confusion"]).shape == (2, 2)
     assert "<table>" in (tmp_path / "x.html").read_text()
+    again = ["evaluate", words[1], "--weights", tmp_path / "w.safetensors", "--data", words[3], "--json"]
+    assert tersenet(*again, "--loss", "bce").record["loss"] == ended.record["test"]["loss"]
+    assert "the losses are" in tersenet(*again[:-1], "--loss", "hinge").refused(code=2)
 
 
 def test_numbers_have_a_loss_and_no_accuracy(tersenet, other, tmp_path):

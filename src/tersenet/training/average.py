@@ -67,8 +67,8 @@ class Average:
         if self.count == 0:
             for mine, theirs in self._pairs:
                 mine.copy_(theirs)
-        for mine, theirs in zip(self.model.buffers(), self.source.buffers(), strict=True):
-            mine.copy_(theirs)
+        for copied, buffer in zip(self.model.buffers(), self.source.buffers(), strict=True):
+            copied.copy_(buffer)
         if self.count == 0:
             return
         if isinstance(self.model, Network):
