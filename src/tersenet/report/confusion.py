@@ -40,7 +40,7 @@ def draw(counts: Sequence[Sequence[int]], names: Sequence[str], *, alone: bool =
     # Names above the columns are turned where they would run into each other.
     turned = longest > side - 6
     left, top = 34 + longest, 44 + (longest if turned else 14)
-    width, height = left + size * side + 96, top + size * side + 12
+    width, height = left + size * side + 128, top + size * side + 12
     body = [f"<style>{STYLE}</style>"]
     if alone:
         body.append(f'{PAGE}<rect class="page" width="{px(width)}" height="{px(height)}"/>')
