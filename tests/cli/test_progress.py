@@ -45,6 +45,18 @@ def test_a_terminal_gets_a_bar_with_the_time_left_and_labels_as_they_are(monkeyp
     assert "share [b]: epoch 2/9, loss 0.2500, validation accuracy 90.00 %, 1:05 left" in terminal.getvalue()
 
 
+def test_the_running_accuracy_stands_beside_the_loss_where_there_is_one(monkeypatch):
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    with Session().progress() as show:
+        show(STEP | {"accuracy": 0.875})
+        show.bar.refresh()
+        show(STEP | {"accuracy": None, "loss": 0.25})
+        show.bar.refresh()
+    assert "loss 0.5000, accuracy 87.5 %" in terminal.getvalue() and "loss 0.2500, accuracy" not in terminal.getvalue()
+
+
 def test_a_log_gets_a_line_an_epoch_and_one_in_a_while_between(monkeypatch, capsys):
     now = 100.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)

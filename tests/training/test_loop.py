@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from tersenet.errors import TersenetError
 from tersenet.forms import Codebook, Sparse
 from tersenet.graph import capture
-from tersenet.training import TrainConfig, batch_loss, fit
+from tersenet.training import TrainConfig, batch_loss, checkpoint, fit
+from tersenet.training.errors import TrainingWarning
 
 HARD = TrainConfig(
     epochs=3, batch_size=8, lr=0.05, optimiser="sgd", nesterov=True, weight_decay=1e-3, warmup_epochs=0.5,
@@ -28,9 +30,14 @@ CONFIGS = {
     "plain_sgd": TrainConfig(epochs=3, batch_size=8, lr=0.05, momentum=0.0, schedule="constant"),
     "adam": HARD.model_copy(update={"optimiser": "adam", "nesterov": False, "schedule": "linear"}),
     "adamw": HARD.model_copy(update={"optimiser": "adamw", "nesterov": False, "augment": "shift"}),
+    "one_cycle": HARD.model_copy(update={"schedule": "one_cycle", "warmup_epochs": 0.0, "augment": "flip_affine", "augment_pixels": None}),
+    "adam_one_cycle": TrainConfig(epochs=3, batch_size=8, optimiser="adam", schedule="one_cycle", average="swa", average_from=0.3),
+    "plateau": HARD.model_copy(update={"schedule": "plateau", "plateau_epochs": 0, "average": "ema"}),
+    "swa": HARD.model_copy(update={"average": "swa", "average_from": 0.3, "keep_best": False}),
+    "patience": HARD.model_copy(update={"average": "ema", "average_decay": 0.5, "patience": 1, "lr": 0.5}),
     "bfloat16": HARD.model_copy(update={"precision": "bfloat16"}),
     "rmsprop": HARD.model_copy(update={"optimiser": "rmsprop", "nesterov": False, "schedule": "step", "lr": 1e-3}),
-}
+}  # fmt: skip
 STEPS = 3 * 3  # 20 examples by 8 are three steps an epoch
 
 
@@ -66,7 +73,8 @@ def run(pictures, small_net):
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_run_cut_at_any_step_ends_in_the_bytes_of_one_that_was_not(run, state_bytes, tmp_path, config):
     whole, history = run(config)
-    for n in range(1, STEPS + 1):
+    assert (len(history.epochs) < 3) == (config.patience is not None)
+    for n in range(1, 3 * len(history.epochs) + 1):
         path = tmp_path / f"{n}.ckpt"
         with pytest.raises(KeyboardInterrupt):
             run(config, checkpoint=path, on_event=CutAt(n))
@@ -75,14 +83,17 @@ def test_a_run_cut_at_any_step_ends_in_the_bytes_of_one_that_was_not(run, state_
         assert without_seconds(again) == without_seconds(history)
 
 
+@pytest.mark.parametrize("config", [HARD, CONFIGS["swa"], CONFIGS["plateau"]], ids=["plain", "swa", "ema"])
 @pytest.mark.parametrize("stage", ["validate", "epoch"])
-def test_a_run_cut_while_it_validates_or_between_epochs_ends_in_the_same_bytes(run, state_bytes, tmp_path, stage):
-    whole, history = run(HARD)
+def test_a_run_cut_while_it_validates_or_between_epochs_ends_in_the_same_bytes(
+    run, state_bytes, tmp_path, stage, config
+):
+    whole, history = run(config)
     for n in (1, 2, 3):
         path = tmp_path / f"{n}.ckpt"
         with pytest.raises(KeyboardInterrupt):
-            run(HARD, checkpoint=path, on_event=CutAt(n, stage=stage))
-        resumed, again = run(HARD, checkpoint=path)
+            run(config, checkpoint=path, on_event=CutAt(n, stage=stage))
+        resumed, again = run(config, checkpoint=path)
         assert state_bytes(resumed) == state_bytes(whole)
         assert without_seconds(again) == without_seconds(history)
 
@@ -115,9 +126,10 @@ class Noisy(TensorDataset):
         return x + torch.rand(()) + random.random() + float(np.random.rand()), y  # noqa: NPY002
 
 
+@pytest.mark.parametrize("average", ["none", "ema"])
 @pytest.mark.parametrize("own_generator", [False, True])
-def test_a_loader_of_the_user_resumes_in_the_same_order(run, pictures, state_bytes, tmp_path, own_generator):
-    config = HARD.model_copy(update={"augment": "none", "augment_pixels": None})
+def test_a_loader_of_the_user_resumes_in_the_same_order(run, pictures, state_bytes, tmp_path, own_generator, average):
+    config = HARD.model_copy(update={"augment": "none", "augment_pixels": None, "average": average})
     data = pictures(20)
 
     def loader():
@@ -295,6 +307,12 @@ def test_what_cannot_be_trained_gets_a_sentence(run, pictures):
         run(TrainConfig(epochs=1), train=pictures(1))
     with pytest.raises(TersenetError, match="keep_best chooses by the validation split"):
         run(HARD, validate=None)
+    with pytest.raises(TersenetError, match="patience counts by the validation split"):
+        run(TrainConfig(epochs=1, patience=2), validate=None)
+    with pytest.raises(TersenetError, match="schedule plateau goes by the validation split"):
+        run(TrainConfig(epochs=1, schedule="plateau"), validate=None)
+    with pytest.raises(TersenetError, match="average ema would mix weights of before and after"):
+        run(TrainConfig(epochs=1, average="ema"), after_step=lambda model, done: None)
     with pytest.raises(TersenetError, match="no parameter that trains"):
         fit(nn.ReLU(), pictures(4), None, TrainConfig(epochs=1), seed=0)
 
@@ -368,3 +386,85 @@ def test_hooks_add_to_the_loss_replace_it_and_put_weights_back(pictures):
     assert trained(criterion=lambda outputs, y, x: outputs.square().mean()).norm() < plain.norm()
     assert (trained(after_step=cut)[:, :18] == 0).all() and (plain[:, :18] != 0).all()
     assert shares == sorted(shares) and 0 < shares[0] < shares[-1] == 1
+
+
+def test_patience_ends_the_run_so_many_epochs_after_the_best_one_and_keeps_that(run, state_bytes):
+    config = TrainConfig(epochs=40, batch_size=8, lr=0.3, schedule="constant", patience=3)
+    model, history = run(config)
+    scores = [record.validation_accuracy for record in history.epochs]
+    assert history.best_epoch == 1 + scores.index(max(scores)) == len(scores) - 3 < 37
+    longer, all_of_it = run(config.model_copy(update={"patience": None, "keep_best": True, "epochs": len(scores)}))
+    assert without_seconds(all_of_it) == without_seconds(history) and state_bytes(longer) == state_bytes(model)
+
+
+def test_a_plateau_lowers_the_rate_of_the_next_epochs(run):
+    config = TrainConfig(epochs=12, batch_size=8, lr=0.3, schedule="plateau", plateau_epochs=1, gamma=0.5)
+    _, history = run(config)
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
+    oracle = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=1)
+    rates = []
+    for record in history.epochs:
+        rates.append(optimiser.param_groups[0]["lr"])
+        oracle.step(record.validation_loss)
+    assert [record.lr for record in history.epochs] == pytest.approx(rates)
+    assert len(set(rates)) > 2, "a plateau was met more than once"
+
+
+def test_one_class_alone_is_warned_of_and_trained(run, pictures):
+    data = pictures(20)
+    data.y[:] = 2
+    with pytest.warns(TrainingWarning, match="every label of the training data is 2; from one class alone"):
+        _, history = run(TrainConfig(epochs=2, batch_size=8), train=data)
+    assert len(history.epochs) == 2
+
+
+def test_several_classes_are_not_warned_of_nor_one_that_is_left_of_an_epoch(run, pictures, tmp_path):
+    data = pictures(9)
+    data.y[:] = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(TrainConfig(epochs=1, batch_size=8))
+        # All steps but the first, whose labels the resumed run does not see, are of one class.
+        batches = [(data.x[:4], torch.tensor([0, 1, 2, 0])), (data.x[4:8], data.y[4:8])]
+        with pytest.raises(KeyboardInterrupt):
+            run(TrainConfig(epochs=1), train=batches, checkpoint=tmp_path / "x", on_event=CutAt(1))
+        run(TrainConfig(epochs=1), train=batches, checkpoint=tmp_path / "x")
+
+
+def test_a_checkpoint_from_before_the_newer_settings_goes_on(run, tmp_path):
+    """Its fingerprint has the fields that there were when it was written."""
+    run(HARD, checkpoint=tmp_path / "x")
+    with pytest.raises(TersenetError, match="the checkpoint is of another run") as refused:
+        checkpoint.load(tmp_path / "x", {})
+    assert "average" not in str(refused.value)
+    found = set(HARD.model_dump())
+    assert set(TrainConfig.model_fields) - found == {
+        "plateau_epochs", "peak", "momentum_at_peak", "affine", "average", "average_decay", "average_from", "patience",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "target"),
+    [
+        ("bce", 1, lambda y: (y > 0).long()),
+        ("bce", 1, lambda y: (y > 0).float()[:, None]),
+        ("bce", 2, lambda y: torch.stack([y > 0, y > 1], 1).float()),
+        ("bce", 3, lambda y: y),
+        ("mae", 1, lambda y: y.float()),
+        ("mae", 3, lambda y: y),
+    ],
+    ids=["binary", "binary column", "several labels", "classes", "numbers", "one-hot"],
+)
+def test_each_loss_learns_what_its_targets_say(Memory, loss, outputs, target):
+    x = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > -0.5).long() + (x[:, 0] > 0.5).long()
+    torch.manual_seed(0)
+    data = Memory(x, target(y))
+    config = TrainConfig(epochs=15, batch_size=20, lr=0.05, optimiser="adam", loss=loss)
+    history = fit(nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, outputs)), data, data, config, seed=0)
+    first, last = history.epochs[0], history.last
+    assert last.validation_loss < 0.5 * first.train_loss
+    if loss == "mae" and outputs == 1:
+        assert last.validation_accuracy is None
+    else:
+        assert last.train_accuracy > 0.9 and last.validation_accuracy > 0.9

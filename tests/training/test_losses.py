@@ -72,3 +72,39 @@ def test_labels_that_cannot_be_scored_are_refused(outputs, target, said):
 def test_cross_entropy_of_targets_that_do_not_fit_says_what_fits(target):
     with pytest.raises(TersenetError, match=r"cross_entropy needs class numbers \(4,\), or a probability for each"):
         batch_loss(TrainConfig(epochs=1), torch.zeros(4, 3), target)
+
+
+def test_mae_and_bce_are_pytorch_s():
+    outputs, target = torch.randn(6, 4), torch.rand(6, 4)
+    absolute, binary = TrainConfig(epochs=1, loss="mae"), TrainConfig(epochs=1, loss="bce")
+    assert torch.equal(batch_loss(absolute, outputs, target), F.l1_loss(outputs, target))
+    classes = torch.tensor([0, 1, 2, 3, 0, 1])
+    assert torch.equal(batch_loss(absolute, outputs, classes), F.l1_loss(outputs, torch.eye(4)[classes]))
+    loss = F.binary_cross_entropy_with_logits
+    assert torch.equal(batch_loss(binary, outputs, target), loss(outputs, target))
+    assert torch.equal(batch_loss(binary, outputs, classes), loss(outputs, torch.eye(4)[classes]))
+    yes = torch.tensor([0, 1, 1, 0, 1, 0])
+    for logits in (outputs[:, :1], outputs[:, 0]):
+        for given in (yes, yes.bool(), yes.float(), yes.double()):
+            assert torch.equal(batch_loss(binary, logits, given), loss(outputs[:, 0], yes.float()))
+    with pytest.raises(TersenetError, match=r"the network gives \(6, 4\) and the targets are \(6, 3\)"):
+        batch_loss(binary, outputs, torch.zeros(6, 3))
+
+
+def test_binary_answers_are_right_on_the_target_s_side_of_zero():
+    logits = torch.tensor([[2.0], [-1.0], [0.0], [3.0]])
+    assert count_correct(logits, torch.tensor([1, 0, 0, 0]), "bce") == 3
+    assert count_correct(logits[:, 0], torch.tensor([1.0, 1.0, 0.3, 0.7]), "bce") == 3
+    several = torch.tensor([[1.0, -1.0], [-2.0, 2.0]])
+    assert count_correct(several, torch.tensor([[1, 1], [0, 1]]), "bce") == 3
+    assert count_correct(several, torch.tensor([0, 1]), "bce") == 2, "class numbers are two outputs' argmax"
+    assert count_correct(logits, torch.zeros(4), "mae") is None
+
+
+@pytest.mark.parametrize("target", [[0.0, 1.5], [-0.1, 1.0], [0.0, float("nan")], [0, 2], [-1, 1]], ids=str)
+def test_targets_of_bce_that_are_no_probabilities_are_refused(target):
+    with pytest.raises(TersenetError, match="those of bce are 0 or 1, or probabilities between"):
+        check_labels(torch.zeros(2, 1), torch.tensor(target), "bce")
+    check_labels(torch.zeros(2, 1), torch.tensor([0, 1]), "bce")
+    with pytest.raises(TersenetError, match="the network has 3 classes"):
+        check_labels(torch.zeros(2, 3), torch.tensor([0, 3]), "bce")

@@ -91,7 +91,7 @@ def compress(
         loaders.need("train")
     score = load_metric(metric)
     if loaders is not None:
-        check_match(found.model, loaders)
+        check_match(found.model, loaders, chosen.loss)
     network = _network(found, loaders, inputs)
     _check_patterns(network, bits, keep)
     _check_measured(network, measured)

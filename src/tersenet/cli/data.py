@@ -26,6 +26,7 @@ class Loaders:
     parts: Mapping[str, Any]
     absent: Mapping[str, str] = field(default_factory=dict)
     preprocess: Preprocess | None = None
+    class_names: tuple[str, ...] = ()
 
     def get(self, part: str) -> Any:
         """A part, or None."""
@@ -63,7 +64,7 @@ def load_data(text: str, data_dir: Path | None, download: bool, preprocess: Prep
 
     data = zoo.load(text, data_dir, download, preprocess)
     used = next(iter(data.splits.values())).preprocess
-    return Loaders(text=text, parts=data.splits, absent=data.absent, preprocess=used)
+    return Loaders(text=text, parts=data.splits, absent=data.absent, preprocess=used, class_names=data.class_names)
 
 
 def load_metric(text: str | None) -> Callable[..., float] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -16,6 +16,9 @@ def evaluate(
     data: options.DataName,
     weights: options.Weights = None,
     split: Annotated[str, typer.Option("--split", help="test, validate or train")] = "test",
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="mse, mae, bce or cross_entropy; by default what the targets look like")
+    ] = None,
     metric: options.Metric = None,
     data_dir: options.DataDir = None,
     download: options.Download = False,
@@ -30,7 +33,10 @@ def evaluate(
     from tersenet.cli.source import resolve
     from tersenet.cli.text import percent
     from tersenet.cli.training import score
+    from tersenet.training.config import LossName
 
+    if loss is not None and loss not in get_args(LossName):
+        raise UsageError(f"--loss {loss}: the losses are {', '.join(get_args(LossName))}")
     if split not in PARTS:
         raise UsageError(f"--split {split}: the parts of a data set are {', '.join(PARTS)}")
     options.set_threads(threads)
@@ -41,8 +47,16 @@ def evaluate(
     loaders = load_data(data, data_dir, download, found.preprocess)
     loaders.need(split)
     function = load_metric(metric)
-    check_match(found.model, loaders)
-    result = score(session, found.model, loaders, split, device=device, metric=function)
+    check_match(found.model, loaders, loss)
+    result = score(
+        session,
+        found.model,
+        loaders,
+        split,
+        device=device,
+        metric=function,
+        loss=cast("LossName | None", loss),
+    )
     assert result is not None
     # top5 where it says something, metric where there is one; the other keys always.
     record = {name: value for name, value in result.items() if value is not None or name not in ("top5", "metric")}

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from tersenet.cli.data import Loaders
 
 
-def check_match(model: nn.Module, loaders: Loaders) -> None:
-    """Refuse inputs that the network cannot take, and classes that it does not have."""
+def check_match(model: nn.Module, loaders: Loaders, loss: str | None = None) -> None:
+    """Refuse inputs that the network cannot take, and classes that it does not have; for bce, one output has two."""
     import torch
 
     from tersenet.training.losses import are_labels
 
     x, y = loaders.first_batch()
     outputs = answer(model, (x,), loaders.text)
-    if not isinstance(outputs, torch.Tensor) or not isinstance(y, torch.Tensor) or not are_labels(outputs, y):
+    if not isinstance(outputs, torch.Tensor) or not isinstance(y, torch.Tensor) or not are_labels(outputs, y, loss):
         return
     # A data set of the zoo says how many classes it has; of a loader the first batch is seen.
     known = getattr(next(iter(loaders.parts.values())), "classes", 0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,6 +49,26 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
+    @contextmanager
+    def telling_warnings(self) -> Iterator[None]:
+        """Our own warnings as a sentence, also where the rest is quiet; others as Python shows them."""
+        from tersenet.training.errors import TrainingWarning
+
+        with warnings.catch_warnings():
+            show = warnings.showwarning
+
+            def tell(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+                if not issubclass(category, TrainingWarning):
+                    show(message, category, *rest, **more)
+                elif self.bar is not None:
+                    self._line(f"warning: {message}")
+                else:
+                    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+            warnings.showwarning = tell
+            warnings.simplefilter("always", TrainingWarning)
+            yield
+
     def __call__(self, event: dict[str, Any]) -> None:
         kind, label = event.get("kind", "train"), event.get("label", "train")
         if kind == "stage":
@@ -85,7 +107,9 @@ class Progress:
             self._show(f"{epoch}, validate", event["step"], event["steps"], self.left)
         else:
             self.left = left(event.get("seconds_left"))
-            note = ", ".join(part for part in (f"loss {event['loss']:.4f}", self.left) if part)
+            right = event.get("accuracy")
+            accuracy = "" if right is None else f"accuracy {100 * right:.1f} %"
+            note = ", ".join(part for part in (f"loss {event['loss']:.4f}", accuracy, self.left) if part)
             self._show(epoch, event["step"], event["steps"], note)
 
     def _line(self, text: str) -> None:

@@ -53,6 +53,7 @@ class Session:
 
         progress = Progress(self)
         try:
-            yield progress
+            with progress.telling_warnings():
+                yield progress
         finally:
             progress.close()

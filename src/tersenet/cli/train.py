@@ -1,14 +1,17 @@
-"""tersenet train: a reference network from scratch."""
+"""tersenet train: a network from scratch, or on from weights that are there."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tersenet.cli import options
 from tersenet.cli.session import Session
+
+_option = typer.Option
 
 
 def train(
@@ -17,70 +20,119 @@ def train(
         str, typer.Argument(metavar="NET", help="a network of the zoo, package.module:factory or file.py:factory")
     ],
     data: options.DataName,
-    output: Annotated[Path, typer.Option("--output", "-o", help="where the weights go, .safetensors")],
+    output: Annotated[Path, _option("--output", "-o", help="where the weights go, .safetensors")],
     weights: options.Weights = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=0, help="passes over the data; the network's own by default")
+    config: Annotated[
+        Path | None, _option("--config", help="settings as YAML, in place of the network's own; options go over them")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="examples a step")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
-    optimiser: Annotated[str | None, typer.Option("--optimiser", help="sgd, adam, adamw or rmsprop")] = None,
+    epochs: Annotated[
+        int | None, _option("--epochs", min=0, help="passes over the data; the network's own by default")
+    ] = None,
+    batch_size: Annotated[int | None, _option("--batch-size", min=1, help="examples a step")] = None,
+    loss: Annotated[str | None, _option("--loss", help="cross_entropy, mse, mae or bce")] = None,
+    label_smoothing: Annotated[
+        float | None, _option("--label-smoothing", help="probability spread evenly over all classes")
+    ] = None,
+    optimiser: Annotated[str | None, _option("--optimiser", help="sgd, adam, adamw or rmsprop")] = None,
+    lr: Annotated[float | None, _option("--lr", help="learning rate; with one_cycle the highest")] = None,
+    momentum: Annotated[float | None, _option("--momentum", help="of sgd and rmsprop")] = None,
+    nesterov: Annotated[bool | None, _option("--nesterov/--no-nesterov", help="Nesterov's momentum; sgd only")] = None,
+    weight_decay: Annotated[float | None, _option("--weight-decay", help="the optimiser's own")] = None,
+    clip_grad_norm: Annotated[
+        float | None, _option("--clip-grad-norm", help="largest L2 norm of all gradients together")
+    ] = None,
+    schedule: Annotated[
+        str | None, _option("--schedule", help="constant, cosine, linear, step, plateau or one_cycle")
+    ] = None,
+    warmup_epochs: Annotated[
+        float | None, _option("--warmup-epochs", help="epochs of linear rise to the learning rate")
+    ] = None,
+    augment: Annotated[
+        str | None, _option("--augment", help="none, flip, crop, flip_crop, shift, affine or flip_affine")
+    ] = None,
+    average: Annotated[str | None, _option("--average", help="averaged weights: none, ema or swa")] = None,
+    keep_best: Annotated[
+        bool | None, _option("--keep-best/--keep-last", help="end with the best epoch on the validation part")
+    ] = None,
+    patience: Annotated[
+        int | None, _option("--patience", min=1, help="stop after so many epochs without gain; keeps the best")
+    ] = None,
+    precision: Annotated[str | None, _option("--precision", help="float32 or bfloat16")] = None,
+    report: Annotated[
+        Path | None, _option("--report", help="FILE.html: curves, confusion matrix and worst examples")
+    ] = None,
+    figures: Annotated[Path | None, _option("--figures", help="folder for confusion.svg and worst.png")] = None,
+    tensorboard: Annotated[Path | None, _option("--tensorboard", help="folder for TensorBoard's events")] = None,
     data_dir: options.DataDir = None,
     download: options.Download = False,
     device: options.Device = "cpu",
     threads: options.Threads = None,
 ) -> None:
     """Train a network and write its weights; the same command goes on after an interruption."""
+    asked = {
+        "epochs": epochs, "batch_size": batch_size, "loss": loss, "label_smoothing": label_smoothing,
+        "optimiser": optimiser, "lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay,
+        "clip_grad_norm": clip_grad_norm, "schedule": schedule, "warmup_epochs": warmup_epochs, "augment": augment,
+        "average": average, "keep_best": keep_best, "patience": patience, "precision": precision,
+    }  # fmt: skip
     from tersenet.cli.command import UsageError
     from tersenet.cli.folders import check_file, check_folder, check_room
-    from tersenet.cli.text import percent
 
     if output.suffix != ".safetensors":
         raise UsageError(f"--output {output}: weights are written as .safetensors; end the name so")
-    check_file(output)
-    run_dir = output.with_name(output.name + ".run")
+    if report is not None and report.suffix != ".html":
+        raise UsageError(f"--report {report}: the page is HTML; end its name with .html")
+    if net.endswith(options.SUFFIX):
+        raise UsageError(f"{net} is a compressed network; train takes a network of the zoo or your own code")
+    for file in (output, report):
+        if file is not None:
+            check_file(file)
 
     from tersenet.cli.data import load_data
     from tersenet.cli.match import check_match
     from tersenet.cli.source import resolve
-    from tersenet.cli.training import save_weights, score, train_config, train_model
-    from tersenet.zoo.baselines import baseline
+    from tersenet.cli.trained import finish
+    from tersenet.cli.training import train_config, train_model, train_settings
 
+    settings = train_config(train_settings(net, config, asked))
+    writer = _tensorboard(tensorboard)
     options.set_threads(threads)
     device = options.find_device(device)
-    if net.endswith(options.SUFFIX):
-        raise UsageError(f"{net} is a compressed network; train takes a network of the zoo or your own code")
     source = resolve(net, weights, seed=session.seed)
     loaders = load_data(data, data_dir, download, source.preprocess)
     loaders.need("train")
-    check_match(source.model, loaders)
-    asked = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "optimiser": optimiser}
-    settings = baseline(net) | {name: value for name, value in asked.items() if value is not None}
-    if epochs is not None and settings.get("warmup_epochs", 0) >= epochs:
-        settings["warmup_epochs"] = 0  # a short run has no time to warm up
-    config = train_config(settings)
-    check_folder(run_dir, make=True)
+    check_match(source.model, loaders, settings.loss)
+    run_dir = output.with_name(output.name + ".run")
+    for folder in (run_dir, figures):
+        if folder is not None:
+            check_folder(folder, make=True)
     check_room(run_dir, 4 * sum(parameter.numel() for parameter in source.model.parameters()))
+    # Started by accelerate or torchrun, all processes train, and the first one speaks and writes.
+    first = int(os.environ.get("RANK", "0") or 0) == 0
+    session.quiet = session.quiet or not first
     history = train_model(
         session,
         source.model,
         loaders,
-        config,
+        settings,
         checkpoint=run_dir / "train.ckpt",
         device=device,
         label=f"train {net}",
+        also=writer or (lambda event: None),
     )
-    size = save_weights(source.model, output)
-    scores = {part: score(session, source.model, loaders, part, device=device) for part in ("validate", "test")}
-    session.result(
-        {
-            "weights": str(output),
-            "bytes": size,
-            "epochs": len(history),
-            "seed": session.seed,
-            "run_dir": str(run_dir),
-            **scores,
-        },
-        f"{output}: {size:,} bytes, {len(history)} epochs\n"
-        f"accuracy: validate {percent(scores['validate'])}, test {percent(scores['test'])}",
-    )
+    if first:
+        if writer is not None:
+            writer.close(history)
+        finish(session, source, loaders, settings, history, output, run_dir, report, figures, device)
+
+
+def _tensorboard(folder: Path | None) -> Any:
+    """What writes events there; refused before hours of work where that cannot be."""
+    if folder is None:
+        return None
+    from tersenet.cli.folders import check_folder
+    from tersenet.training.tensorboard import TensorBoard
+
+    writer = TensorBoard(folder)
+    check_folder(folder, make=True)
+    return writer

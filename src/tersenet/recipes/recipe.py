@@ -15,6 +15,7 @@ from tersenet.container import read_file
 from tersenet.errors import TersenetError
 from tersenet.recipes.steps import AnyStep, Prune, Step
 from tersenet.recipes.steps.base import Setting
+from tersenet.training.config import LossName
 
 
 class Recipe(BaseModel):
@@ -43,7 +44,7 @@ class Recipe(BaseModel):
         return any(step.needs_data for step in self.steps)
 
     @property
-    def loss(self) -> Literal["cross_entropy", "mse"] | None:
+    def loss(self) -> LossName | None:
         """What its training minimises first, or None where nothing trains."""
         configs = (step.train_config(stage) for step in self.steps for stage in range(step.stages))
         return next((config.loss for config in configs if config is not None and config.epochs), None)

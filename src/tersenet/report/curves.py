@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tersenet.report.record import Epoch, Record, number
+from tersenet.report.record import Epoch, Record, Stage, number
 from tersenet.report.svg import Scale, chart, label, line, path, px, tick_text, ticks
 from tersenet.report.text import escape, plural
 
@@ -39,8 +39,8 @@ def draw(record: Record) -> str:
     ]
     before = number(_original_accuracy(record))
     charts = [
-        _figure(record, "Loss", loss, "", None),
-        _figure(record, "Accuracy", accuracy, " %", None if before is None else 100 * before),
+        figure("Loss", loss, stages=record.stages),
+        figure("Accuracy", accuracy, " %", None if before is None else 100 * before, record.stages),
     ]
     return f'<div class="curves">{"".join(charts)}</div>{_stage_list(record)}'
 
@@ -54,7 +54,10 @@ def _percent(epochs: list[Epoch], pick: Callable[[Epoch], float | None]) -> list
     return [None if (value := pick(epoch)) is None else 100 * value for epoch in epochs]
 
 
-def _figure(record: Record, title: str, series: list[Series], unit: str, reference: float | None) -> str:
+def figure(
+    title: str, series: list[Series], unit: str = "", reference: float | None = None, stages: Sequence[Stage] = ()
+) -> str:
+    """One chart with its key. `reference` is a height drawn across; of several stages each has its number above."""
     present = [one for one in series if any(value is not None for value in one.values)]
     if not present:
         none = f'<p class="none">{title} was not measured.</p>'
@@ -64,11 +67,11 @@ def _figure(record: Record, title: str, series: list[Series], unit: str, referen
         key += '<span class="key reference">original</span>'
     return (
         f"<figure><figcaption><b>{title}{', %' if unit else ''}</b> {key}</figcaption>"
-        f"{_chart(record, title, present, unit, reference)}</figure>"
+        f"{_chart(stages, title, present, unit, reference)}</figure>"
     )
 
 
-def _chart(record: Record, title: str, series: list[Series], unit: str, reference: float | None) -> str:
+def _chart(stages: Sequence[Stage], title: str, series: list[Series], unit: str, reference: float | None) -> str:
     length = len(series[0].values)
     values = [value for one in series for value in one.values if value is not None]
     low, high = min(values), max(values)
@@ -79,7 +82,7 @@ def _chart(record: Record, title: str, series: list[Series], unit: str, referenc
     low = 0.0 if not unit and low >= 0 else low - room
     high = min(high + room, 100.0) if unit and high <= 100 else high + room
     x, y = Scale(0, length, LEFT, RIGHT), Scale(low, high, BOTTOM, TOP)
-    body = [*_grid(y), *_epoch_ticks(x, length), *_stages(record, x)]
+    body = [*_grid(y), *_epoch_ticks(x, length), *_stages(stages, x)]
     if reference is not None:
         body.append(line(LEFT, y(reference), RIGHT, y(reference), "reference"))
     for one in series:
@@ -107,11 +110,11 @@ def _epoch_ticks(x: Scale, length: int) -> list[str]:
     return [line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis")] + [label(x(mark), BOTTOM + 17, f"{mark:,.0f}") for mark in marks]
 
 
-def _stages(record: Record, x: Scale) -> list[str]:
+def _stages(stages: Sequence[Stage], x: Scale) -> list[str]:
     """A line at each stage's start and its number above; stages that were undone are shaded."""
     found: list[str] = []
     start, last_tag = 0, -1e9
-    for position, stage in enumerate(record.stages, 1):
+    for position, stage in enumerate(stages, 1):
         stop = start + len(stage.epochs)
         if stage.rejected and stop > start:
             found.append(

@@ -8,11 +8,12 @@ from importlib import resources
 from pathlib import Path
 
 from tersenet.container import atomic_write
-from tersenet.report import costs, curves, layers, ledger, recipe, stages, summary, tiles, waterfall
+from tersenet.report import costs, curves, layers, ledger, recipe, stages, summary, tiles, training, waterfall, worst
 from tersenet.report.histogram import draw as draw_histogram
 from tersenet.report.histogram import is_cut
 from tersenet.report.record import Record, read_record
 from tersenet.report.text import escape
+from tersenet.report.training_record import FILE, Training, read_training
 from tersenet.report.weights import Weights, read_weights
 
 # The browser itself refuses whatever the page would load or run.
@@ -20,11 +21,17 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def write(run_dir: Path, path: str | os.PathLike[str]) -> None:
-    """Draw the report of a run folder, finished or not, as one HTML file.
+    """Draw the report of a run folder, of compress or of train, as one HTML file.
 
-    Raises TersenetError where the folder has no readable run.json, or the file cannot be written.
+    A compression may be unfinished. Raises TersenetError where the folder has no readable record, or the file cannot be
+    written.
     """
-    atomic_write(path, page(read_record(Path(run_dir))).encode())
+    folder = Path(run_dir)
+    if (folder / FILE).is_file() and not (folder / "run.json").is_file():
+        text = training_page(read_training(folder))
+    else:
+        text = page(read_record(folder))
+    atomic_write(path, text.encode())
 
 
 def page(record: Record) -> str:
@@ -41,12 +48,36 @@ def page(record: Record) -> str:
         ("recipe", "Recipe", recipe.draw),
         ("stages", "Stages and notes", stages.draw),
     )
-    title = f"{record.source} by {record.recipe_name}"
+    heading = f"{escape(record.source)} <span>by {escape(record.recipe_name)}</span>"
+    return shell(
+        f"{record.source} by {record.recipe_name}",
+        f"<h1>{heading}</h1>{_state(record)}",
+        tiles.draw(record),
+        [(key, name, draw(record)) for key, name, draw in parts],
+    )
+
+
+def training_page(record: Training) -> str:
+    """The whole HTML text of a training."""
+    heading = f"{escape(record.source)} <span>trained on {escape(record.data)}</span>"
+    sections = [
+        ("curves", "Loss, accuracy and learning rate", training.draw_curves(record)),
+        ("confusion", "Which class was taken for which", training.draw_confusion(record)),
+        ("worst", "Worst examples", worst.draw(record)),
+        ("settings", "Settings", training.draw_settings(record)),
+    ]
+    return shell(
+        f"{record.source} trained on {record.data}", f"<h1>{heading}</h1>", training.draw_tiles(record), sections
+    )
+
+
+def shell(title: str, header: str, numbers: str, sections: list[tuple[str, str, str]]) -> str:
+    """A page around its parts: sections are (key, heading, HTML)."""
     style = (resources.files("tersenet.report") / "style.css").read_text(encoding="utf-8")
-    links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name, _ in parts)
-    sections = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{escape(name)}</h2>{draw(record)}</section>\n'
-        for key, name, draw in parts
+    links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name, _ in sections)
+    body = "".join(
+        f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{escape(name)}</h2>{drawn}</section>\n'
+        for key, name, drawn in sections
     )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -54,11 +85,9 @@ def page(record: Record) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{escape(title)} - tersenet</title>\n<style>\n{style}</style></head>\n<body>\n<header>"
-        f'<p class="brand">tersenet report</p>'
-        f"<h1>{escape(record.source)} <span>by {escape(record.recipe_name)}</span></h1>"
-        f"{_state(record)}</header>\n<main>\n"
-        f'<section aria-label="Four numbers">{tiles.draw(record)}</section>\n'
-        f'<nav aria-label="Sections">{links}</nav>\n{sections}</main>\n</body></html>\n'
+        f'<p class="brand">tersenet report</p>{header}</header>\n<main>\n'
+        f'<section aria-label="Four numbers">{numbers}</section>\n'
+        f'<nav aria-label="Sections">{links}</nav>\n{body}</main>\n</body></html>\n'
     )
 
 

@@ -39,7 +39,11 @@ def tiles(record: Record) -> list[Tile]:
 
 
 def draw(record: Record) -> str:
-    return f'<div class="tiles">{"".join(_tile(tile) for tile in tiles(record))}</div>'
+    return row(tiles(record))
+
+
+def row(tiles: list[Tile]) -> str:
+    return f'<div class="tiles">{"".join(_tile(tile) for tile in tiles)}</div>'
 
 
 def _tile(tile: Tile) -> str:

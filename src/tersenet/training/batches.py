@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.training.augment import augment
+from tersenet.training.config import AFFINE, Affine
 from tersenet.training.errors import TrainingError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -61,6 +62,7 @@ class Batches:
         seed: int,
         augment: str = "none",
         augment_pixels: int | None = None,
+        affine: Affine = AFFINE,
         drop_single: bool = False,
     ) -> None:
         """drop_single leaves out a batch of one example, from which BatchNorm has no variance to learn."""
@@ -69,6 +71,7 @@ class Batches:
         self._seed = seed
         self._augment = augment
         self._pixels = augment_pixels
+        self._affine = affine
         self._drop_single = drop_single
         self._generator = torch.Generator()
         self.indexed = isinstance(data, IndexedData)
@@ -127,7 +130,8 @@ class Batches:
         border = getattr(data, "black", None)
         for step in range(skip, self.steps):
             x, y = data.batch(order[step * self._batch_size : (step + 1) * self._batch_size])
-            yield step, augment(x, self._augment, self._pixels, self._generator, border), y
+            moved = augment(x, self._augment, self._pixels, self._generator, affine=self._affine, border=border)
+            yield step, moved, y
 
     def _loaded(
         self, data: Iterable[Batch], epoch: int, skip: int, resumed: Callable[[], None]

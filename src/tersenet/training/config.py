@@ -1,13 +1,28 @@
 """What to train with: plain data, checked when it is made, the same in YAML and in Python."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-Fraction = Annotated[float, Ge(0), Le(1)]
 NotNegative = Annotated[float, Ge(0)]
-Augment = Literal["none", "flip_crop", "shift"]
+Share = Annotated[float, Gt(0), Lt(1)]
+Augment = Literal["none", "flip", "crop", "flip_crop", "shift", "affine", "flip_affine"]
+LossName: TypeAlias = Literal["cross_entropy", "mse", "mae", "bce"]
+
+# Fields that came after the first checkpoints and recipes. At their defaults they are not written down, so that what
+# was begun before them is still the same run.
+LATER_FIELDS = (
+    "plateau_epochs", "peak", "momentum_at_peak", "affine", "average", "average_decay", "average_from", "patience",
+)  # fmt: skip
 
 
 class Regularise(BaseModel):
@@ -45,6 +60,20 @@ class Regularise(BaseModel):
         return self
 
 
+class Affine(BaseModel):
+    """How far a picture is turned, grown, slanted and moved about its middle; each evenly to both sides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    degrees: Annotated[float, Ge(0), Le(180)] = Field(default=10.0, description="largest turn")
+    scale: Annotated[float, Ge(0), Lt(1)] = Field(default=0.1, description="0.1 grows by a factor from 0.9 to 1.1")
+    shear: Annotated[float, Ge(0), Lt(90)] = Field(default=5.0, description="largest slant, degrees")
+    pixels: NotNegative = Field(default=2.0, description="largest move along each axis")
+
+
+AFFINE = Affine()
+
+
 class TrainConfig(BaseModel):
     """One training run: how long, how fast, towards what."""
 
@@ -59,13 +88,24 @@ class TrainConfig(BaseModel):
     nesterov: bool = Field(default=False, description="Nesterov's momentum; sgd with momentum only")
     weight_decay: NotNegative = Field(default=0.0, description="the optimiser's own, over all parameters, a step")
 
-    schedule: Literal["constant", "cosine", "step", "linear"] = "cosine"
+    schedule: Literal["constant", "cosine", "step", "linear", "plateau", "one_cycle"] = "cosine"
     warmup_epochs: NotNegative = Field(default=0.0, description="epochs of linear rise to lr; may be a fraction")
     step_epochs: Annotated[float, Gt(0)] = Field(default=10.0, description="epochs between drops; schedule step only")
-    gamma: Annotated[float, Gt(0), Le(1)] = Field(default=0.1, description="factor of each drop; schedule step only")
-    min_lr: NotNegative = Field(default=0.0, description="where cosine and linear end, and step stops falling")
+    gamma: Annotated[float, Gt(0), Le(1)] = Field(
+        default=0.1, description="factor of each drop; schedules step and plateau"
+    )
+    min_lr: NotNegative = Field(
+        default=0.0, description="where cosine, linear and one_cycle end, and step and plateau stop falling"
+    )
+    plateau_epochs: Annotated[int, Ge(0)] = Field(
+        default=10, description="epochs in a row that may pass without gain before a drop; schedule plateau only"
+    )
+    peak: Share = Field(default=0.3, description="share of the training after which one_cycle reaches lr")
+    momentum_at_peak: Annotated[float, Ge(0), Lt(1)] = Field(
+        default=0.85, description="one_cycle lowers momentum (Adam's beta1) to this at its peak; a lower one stays"
+    )
 
-    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    loss: LossName = "cross_entropy"
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = Field(
         default=0.0, description="probability spread evenly over all classes; cross_entropy only"
     )
@@ -79,12 +119,47 @@ class TrainConfig(BaseModel):
 
     augment: Augment = Field(
         default="none",
-        description="flip_crop: mirror half, move with black around; shift: move, edges repeated",
+        description="flip: mirror half; crop: move with black around; shift: move, edges repeated; "
+        "affine: turn, grow, slant and move, edges repeated",
     )
     augment_pixels: Annotated[int, Ge(1)] | None = Field(
-        default=None, description="how far flip_crop and shift move, in pixels; None is 4 and 2"
+        default=None, description="how far crop and shift move, in pixels; None is 4 and 2"
+    )
+    affine: Affine = Field(default=AFFINE, description="how far affine goes")
+
+    average: Literal["none", "ema", "swa"] = Field(
+        default="none",
+        description="end with averaged weights: ema, of all steps, the latest most; swa, evenly of late epochs' ends",
+    )
+    average_decay: Share = Field(default=0.999, description="what ema keeps of the average at a step")
+    average_from: Annotated[float, Ge(0), Lt(1)] = Field(
+        default=0.75, description="share of the training after which swa begins to average"
     )
     keep_best: bool = Field(default=False, description="end with the state of the best epoch on the validation split")
+    patience: Annotated[int, Ge(1)] | None = Field(
+        default=None, description="stop after so many epochs without gain on the validation split; keeps the best"
+    )
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the run ends with the best epoch's state in place of the last one's."""
+        return self.keep_best or self.patience is not None
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _is_no_float16(cls, value: Any) -> Any:
+        if value == "float16":
+            raise ValueError(
+                "float16 underflows without a scaled loss, which is not offered; bfloat16 needs none, take it"
+            )
+        return value
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        same = [name for name in LATER_FIELDS if getattr(self, name) == fields[name].default]
+        return {name: value for name, value in written.items() if name not in same}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
@@ -101,6 +176,12 @@ class TrainConfig(BaseModel):
                 f"{self.regularise.warmup_epochs} warm-up epochs of regularise leave none of {self.epochs} "
                 "with the whole penalty; use fewer"
             )
-        if self.augment_pixels is not None and self.augment == "none":
-            raise ValueError("augment_pixels is given but augment is none; choose flip_crop or shift, or drop it")
+        if self.augment_pixels is not None and self.augment not in ("crop", "flip_crop", "shift"):
+            raise ValueError(
+                f"augment_pixels is given but augment is {self.augment}; choose crop, flip_crop or shift, or drop it"
+            )
+        if self.affine != AFFINE and "affine" not in self.augment:
+            raise ValueError(f"affine is given but augment is {self.augment}; choose affine or flip_affine, or drop it")
+        if self.schedule == "one_cycle" and self.warmup_epochs:
+            raise ValueError("one_cycle rises by itself, until peak; drop warmup_epochs, or choose another schedule")
         return self

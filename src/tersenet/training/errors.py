@@ -1,4 +1,4 @@
-"""Why a run of training stops."""
+"""Why a run of training stops, and what it warns of."""
 
 from tersenet.errors import TersenetError
 
@@ -9,3 +9,7 @@ class TrainingError(TersenetError):
 
 class CheckpointError(TersenetError):
     """A checkpoint that cannot be read, or that belongs to another run."""
+
+
+class TrainingWarning(UserWarning):
+    """Training goes on, but what comes out is hardly what was meant."""

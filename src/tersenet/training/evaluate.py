@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tersenet.training.batches import (
@@ -18,10 +17,13 @@ from tersenet.training.batches import (
     check_batch,
     check_not_empty,
 )
+from tersenet.training.config import LossName
 from tersenet.training.devices import resolve_device
 from tersenet.training.errors import TrainingError
 from tersenet.training.layout import channels_last
-from tersenet.training.losses import check_labels, count_correct, cross_entropy, regression_target
+from tersenet.training.losses import are_labels, check_labels, count_correct, cross_entropy, distance
+
+Observer: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
 
 TOP = 5
 TOP_FROM_CLASSES = 11
@@ -62,8 +64,9 @@ def evaluate(
     batch_size: int = 256,
     metric: Callable[[nn.Module, Any], float] | None = None,
     device: str | torch.device = "cpu",
-    loss: Literal["cross_entropy", "mse"] | None = None,
+    loss: LossName | None = None,
     on_batch: Callable[[int, int | None], None] | None = None,
+    observe: Observer | None = None,
 ) -> Score:
     """Score `model` on all of `data`, in evaluation mode, which is left as it was found.
 
@@ -71,6 +74,7 @@ def evaluate(
                often as it is asked
     loss       by default mse where the targets are floats, which are no class numbers, else cross_entropy
     on_batch   called with the batches done and their number, None where it is not known
+    observe    called with the inputs, outputs and targets of each batch that is scored
     """
     device = resolve_device(device)
     loader = EvaluationLoader(data, batch_size, on_batch)
@@ -81,7 +85,7 @@ def evaluate(
             if not isfinite(value):
                 raise TrainingError(f"the metric gave {value}; it must give a finite number")
             return Score(accuracy=None, top5=None, loss=None, examples=loader.examples, metric=value)
-        return _classify(model.to(device), loader, device, loss)
+        return _classify(model.to(device), loader, device, loss, observe)
 
 
 class EvaluationLoader:
@@ -118,24 +122,34 @@ class EvaluationLoader:
                 yield check_batch(batch)
 
 
-def _classify(model: nn.Module, loader: EvaluationLoader, device: torch.device, loss: str | None) -> Score:
+def _classify(
+    model: nn.Module,
+    loader: EvaluationLoader,
+    device: torch.device,
+    loss: LossName | None,
+    observe: Observer | None,
+) -> Score:
     loss_sum, right, among, bad = 0.0, 0, 0, 0
     examples, answers, classes = 0, 0, 0
     counted = False
     for x, y in loader:
         outputs = model(channels_last(x.to(device)))
-        check_labels(outputs, y)
+        check_labels(outputs, y, loss)
         y = y.to(device)
         examples += len(x)
         bad += int((~torch.isfinite(outputs)).sum())
         summed, count = _summed_loss(outputs, y, loss)
         loss_sum, answers = loss_sum + float(summed), answers + count
-        correct = count_correct(outputs, y)
+        correct = count_correct(outputs, y, loss)
         if correct is not None:
-            counted, classes = True, outputs.shape[1]
+            counted = True
             right += int(correct)
+        if are_labels(outputs, y, loss):
+            classes = outputs.shape[1]
             if classes >= TOP_FROM_CLASSES:
                 among += int((outputs.topk(TOP, 1).indices == y.unsqueeze(1)).sum())
+        if observe is not None:
+            observe(x, outputs, y)
     if bad:
         raise TrainingError(
             f"{bad} outputs of the network are NaN or infinite over {examples} examples; "
@@ -149,11 +163,13 @@ def _classify(model: nn.Module, loader: EvaluationLoader, device: torch.device, 
     )
 
 
-def _summed_loss(outputs: Tensor, target: Tensor, loss: str | None) -> tuple[Tensor, int]:
-    """Summed over answers, and how many these are; a squared error is first averaged over the outputs of an answer."""
-    if loss == "mse" or (loss is None and target.is_floating_point()):
-        return F.mse_loss(outputs, regression_target(outputs, target)) * target.numel(), target.numel()
-    return cross_entropy(outputs, target, reduction="sum"), outputs.numel() // outputs.shape[1]
+def _summed_loss(outputs: Tensor, target: Tensor, loss: LossName | None) -> tuple[Tensor, int]:
+    """Summed over answers, and how many these are; a distance is first averaged over the outputs of an answer."""
+    if loss is None:
+        loss = "mse" if target.is_floating_point() else "cross_entropy"
+    if loss == "cross_entropy":
+        return cross_entropy(outputs, target, reduction="sum"), outputs.numel() // outputs.shape[1]
+    return distance(loss, outputs, target) * target.numel(), target.numel()
 
 
 @contextmanager

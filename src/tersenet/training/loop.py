@@ -5,11 +5,13 @@ READ FIRST
      It is saved only then; signals wait for it.
   2. What a step does follows from that state and from (seed, epoch, step): nothing else is carried along.
      A hook that keeps a state of its own breaks this.
-  3. A checkpoint of a finished run holds its last state and the best one, so asking again costs a read.
+  3. A checkpoint of a finished run holds its last state, the best one and the averaged one, so asking again costs a
+     read.
 """
 
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tersenet.training import checkpoint as checkpoints
-from tersenet.training.batches import Batches, Data
+from tersenet.training.average import STATISTICS_EXAMPLES, Average
+from tersenet.training.batches import Batches, Data, derive_seed
 from tersenet.training.config import TrainConfig
 from tersenet.training.devices import OneProcess, make_devices
-from tersenet.training.errors import TrainingError
+from tersenet.training.errors import TrainingError, TrainingWarning
 from tersenet.training.evaluate import Score, evaluate
 from tersenet.training.history import EpochRecord, History
 from tersenet.training.interrupts import DeferredInterrupts, Stopped
 from tersenet.training.layout import channels_last
 from tersenet.training.losses import batch_loss, check_labels, count_correct
 from tersenet.training.meter import Meter, Sums
-from tersenet.training.optimiser import make_optimiser
+from tersenet.training.optimiser import make_optimiser, set_rates
 from tersenet.training.regularise import Penalty
-from tersenet.training.schedule import learning_rate
 from tersenet.training.state import (
     fill_generators,
     fill_model,
@@ -88,6 +90,11 @@ def fit(
         run.event_every_steps = event_every_steps
         run.checkpoint_seconds = checkpoint_seconds
         run.loss_extra, run.criterion, run.after_step, run.stop = loss_extra, criterion, after_step, stop
+        if after_step is not None and run.average is not None:
+            raise TrainingError(
+                f"average {config.average} would mix weights of before and after what is done to them after each step; "
+                "set average none"
+            )
         try:
             return run.go()
         except (Stopped, KeyboardInterrupt) as stopped:
@@ -119,27 +126,27 @@ class _Run:
         devices: OneProcess,
         interrupts: DeferredInterrupts,
     ) -> None:
-        if config.keep_best and validate is None:
-            raise TrainingError("keep_best chooses by the validation split, but none was given; give one, or drop it")
+        for name, asked in (
+            ("keep_best chooses", config.keep_best),
+            ("patience counts", config.patience is not None),
+            ("schedule plateau goes", config.schedule == "plateau"),
+        ):
+            if asked and validate is None:
+                raise TrainingError(f"{name} by the validation split, but none was given; give one, or drop it")
         self.model = model.to(devices.device)
         self.validate = validate
         self.config = config
         self.seed = seed
         self.devices = devices
         self.interrupts = interrupts
-        self.batches = Batches(
-            train,
-            batch_size=config.batch_size,
-            seed=seed,
-            augment=config.augment,
-            augment_pixels=config.augment_pixels,
-            drop_single=any(isinstance(module, _BatchNorm) for module in model.modules()),
-        )
+        self.train = train
+        self.batches = self.make_batches(seed)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         if not self.parameters:
             raise TrainingError("the network has no parameter that trains; ask for 0 epochs, or unfreeze some")
         self.optimiser = make_optimiser(config, list(self.parameters))
         self.penalty = Penalty(self.model, config.regularise)
+        self.average = Average(self.model, config) if config.average != "none" else None
         self.wrapped = devices.wrap(self.model)
 
         self.epoch = 0
@@ -159,6 +166,18 @@ class _Run:
         self.saved_at = self.started_at = time.monotonic()
         self.steps_here = 0
 
+    def make_batches(self, seed: int) -> Batches:
+        config = self.config
+        return Batches(
+            self.train,
+            batch_size=config.batch_size,
+            seed=seed,
+            augment=config.augment,
+            augment_pixels=config.augment_pixels,
+            affine=config.affine,
+            drop_single=any(isinstance(module, _BatchNorm) for module in self.model.modules()),
+        )
+
     def go(self) -> History:
         if self.path is not None:
             self.load(self.path)
@@ -167,13 +186,17 @@ class _Run:
         while not self.finished:
             self.train_epoch()
             self.end_epoch()
-        if self.config.keep_best:
+        if self.config.keeps_best:
             fill_model(self.model, self.best)
+        elif self.average is not None:
+            fill_model(self.model, self.average.tensors())
         return History(epochs=tuple(self.records), best_epoch=self.best_epoch)
 
     def train_epoch(self) -> None:
         config, optimiser, steps = self.config, self.optimiser, self.batches.steps
         began, before = time.monotonic(), self.epoch_seconds
+        losses = [record.validation_loss for record in self.records]
+        first_epoch, lowest, highest = self.epoch == 0 and self.step == 0, float("inf"), -1
         self.model.train()
         self.wrapped.train()
         # At step 0 the generators are seeded; later they are right only once they are put back, with a batch.
@@ -183,15 +206,15 @@ class _Run:
         ):
             self.whole = False
             length = 1 / steps if steps else 0.0
-            self.lr = learning_rate(config, self.epoch + min(step * length, 1.0), length)
-            for group in optimiser.param_groups:
-                group["lr"] = self.lr
+            self.lr = set_rates(optimiser, config, self.epoch + min(step * length, 1.0), length, losses)
             labels = y
             x, y, share = self.devices.slice(x, y)
             optimiser.zero_grad(set_to_none=True)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 outputs = self.wrapped(channels_last(x))
-            check_labels(outputs, labels)
+            classes = check_labels(outputs, labels, config.loss)
+            if classes is not None:
+                lowest, highest = min(lowest, classes[0]), max(highest, classes[1])
             if config.precision != "float32":
                 outputs = outputs.float()
             loss = self.loss(outputs, y, x)
@@ -203,7 +226,9 @@ class _Run:
             optimiser.step()
             if self.after_step is not None:
                 self.after_step(self.model, done_epochs / config.epochs)
-            correct = count_correct(outputs.detach(), y)
+            if self.average is not None:
+                self.average.after_step()
+            correct = count_correct(outputs.detach(), y, config.loss)
             self.meter.add(step, loss, correct, len(x), y.numel())
             self.step = step + 1
             self.steps_here += 1
@@ -219,6 +244,12 @@ class _Run:
                 self.save()
             self.whole = False  # while the next batch is drawn, the generators run ahead of the step
         self.resumed_generator, self.resumed = None, lambda: None
+        if first_epoch and lowest == highest and self.devices.is_main:
+            warnings.warn(
+                f"every label of the training data is {highest}; from one class alone a network learns to say nothing else",
+                TrainingWarning,
+                stacklevel=4,
+            )
 
     def loss(self, outputs: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
         if self.criterion is not None:
@@ -239,7 +270,8 @@ class _Run:
             raise TrainingError("an epoch went by without a batch of two examples or more; give larger batches")
         self.whole = True
         began = time.monotonic()
-        score = self.validation()
+        model = self.averaged()
+        score = self.validation(model)
         self.whole = False
         record = EpochRecord(
             epoch=self.epoch + 1,
@@ -251,26 +283,47 @@ class _Run:
             seconds=self.epoch_seconds + time.monotonic() - began,
         )
         self.records.append(record)
-        if score is not None and self.config.keep_best:
-            self.remember(score)
+        if score is not None and self.config.keeps_best:
+            self.remember(score, model)
         self.epoch, self.step, self.meter, self.epoch_seconds = self.epoch + 1, 0, Meter(), 0.0
         asked = self.stop is not None and self.stop(History(epochs=tuple(self.records), best_epoch=self.best_epoch))
-        self.finished = self.devices.any(asked) or self.epoch == self.config.epochs
+        patience, best = self.config.patience, self.best_epoch
+        tired = patience is not None and best is not None and self.epoch - best >= patience
+        self.finished = self.devices.any(asked) or tired or self.epoch == self.config.epochs
         self.whole = True
         quiet = time.monotonic() - self.saved_at < min(QUIET_SECONDS, self.checkpoint_seconds)
         if self.devices.any(self.finished or not quiet):
             self.save()
-        self.emit({"stage": "epoch", **vars(record), "epochs": self.config.epochs})
+        self.emit({"stage": "epoch", **vars(record), "epochs": self.config.epochs, "steps": self.batches.steps})
         if self.devices.any(self.interrupts.pending):
             raise Stopped
 
-    def validation(self) -> Score | None:
+    def averaged(self) -> nn.Module:
+        """The network that this epoch is judged by: the average with this epoch in it, or the one that trains."""
+        if self.average is None:
+            return self.model
+        self.whole = False
+        self.average.after_epoch(self.epoch + 1)
+        self.average.settle(self.statistics_batches())
+        self.whole = True
+        return self.average.model
+
+    def statistics_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Some training batches, the same ones whenever this epoch ends."""
+        seen = 0
+        for _, x, y in self.make_batches(derive_seed(self.seed, "statistics")).epoch(self.epoch):
+            yield x, y
+            seen += len(x)
+            if seen >= STATISTICS_EXAMPLES:
+                return
+
+    def validation(self, model: nn.Module) -> Score | None:
         """Nothing that training needs changes here, so a signal may break in."""
         if self.validate is None:
             return None
         self.interrupts.immediate(self.devices.processes == 1)
         score = evaluate(
-            self.model,
+            model,
             self.validate,
             device=self.devices.device,
             loss=self.config.loss,
@@ -287,13 +340,13 @@ class _Run:
         self.interrupts.immediate(False)
         return score
 
-    def remember(self, score: Score) -> None:
+    def remember(self, score: Score, model: nn.Module) -> None:
         """Keep the state if it is better than all before: by accuracy, or by loss where there is none."""
         assert score.loss is not None
         rank = -score.loss if score.accuracy is None else score.accuracy
         if self.best_rank is None or rank > self.best_rank:
             self.best_rank, self.best_epoch = rank, self.epoch + 1
-            self.best = {name: tensor.detach().clone() for name, tensor in model_tensors(self.model).items()}
+            self.best = {name: tensor.detach().clone() for name, tensor in model_tensors(model).items()}
 
     def report(self, sums: Sums) -> None:
         left = None
@@ -340,6 +393,7 @@ class _Run:
             "model": model_tensors(self.model),
             "best": self.best,
             "optimiser": tensors,
+            "average": {} if self.average is None else self.average.tensors(),
             "generator": {**generator_states(self.devices.device), "batches": self.batches.state()},
         }
         if self.devices.is_main:
@@ -358,6 +412,7 @@ class _Run:
                         "best_rank": self.best_rank,
                         "finished": self.finished,
                         "epoch_seconds": self.epoch_seconds,
+                        "averaged": 0 if self.average is None else self.average.count,
                     },
                 ),
             )
@@ -369,13 +424,18 @@ class _Run:
         self.devices.wait()
         if found is None:
             return
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "generator": {}}
+        groups: dict[str, dict[str, Tensor]] = {
+            "model": {}, "best": {}, "optimiser": {}, "average": {}, "generator": {},
+        }  # fmt: skip
         for key, tensor in found.tensors.items():
             group, _, name = key.partition("/")
             groups[group][name] = tensor
         values = found.values
         fill_model(self.model, groups["model"])
         fill_optimiser(self.optimiser, groups["optimiser"], values["optimiser"])
+        if self.average is not None:
+            fill_model(self.average.model, groups["average"])
+            self.average.count = values["averaged"]
         self.best = {name: tensor.to(self.devices.device) for name, tensor in groups["best"].items()}
         history = History.from_dict(values["history"])
         self.records, self.best_epoch = list(history.epochs), history.best_epoch

@@ -82,8 +82,9 @@ class Prune(Step):
         if self.schedule == "gradual":
             if self.keep is None:
                 raise ValueError("schedule gradual needs keep, the fraction that it ends with")
-            if self.train is not None and self.train.keep_best:
-                raise ValueError("keep_best could choose a network that gradual has not pruned yet; drop one of them")
+            if self.train is not None and self.train.keeps_best:
+                which = "keep_best" if self.train.keep_best else "patience"
+                raise ValueError(f"{which} could choose a network that gradual has not pruned yet; drop one of them")
             _ = self._cubic
         else:
             if not self._can_cut:
