@@ -66,7 +66,7 @@ class Teacher(BaseModel):
     attention: Attention | None = Field(
         default=None, description="maps of where layers are active (Zagoruyko and Komodakis 2017, arXiv:1612.03928)"
     )
-    features: Guide | None = Field(None, description="squared error between layers of equal shape")
+    features: Guide | None = Field(default=None, description="squared error between layers of equal shape")
 
     @property
     def label_share(self) -> float:
