@@ -11,5 +11,8 @@ from tersenet.methods.distill.losses import soft_target_loss as soft_target_loss
 from tersenet.methods.distill.settings import Attention as Attention
 from tersenet.methods.distill.settings import Guide as Guide
 from tersenet.methods.distill.settings import Teacher as Teacher
+from tersenet.methods.distill.stored import store_answers as store_answers
+from tersenet.methods.distill.taught import Taught as Taught
 from tersenet.methods.distill.teachers import Ensemble as Ensemble
 from tersenet.methods.distill.teachers import as_teacher as as_teacher
+from tersenet.methods.distill.views import Views as Views
