@@ -28,11 +28,11 @@ from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.measure.compression_table import compression_table
 from tersenet.measure.measurement import Subject, compare
-from tersenet.methods.distill import taught_by, teacher_fingerprint
+from tersenet.methods.distill import Lesson, lesson, teacher_fingerprint
 from tersenet.recipes.fingerprint import add_data, add_network, check_finite
 from tersenet.recipes.recipe import Recipe
 from tersenet.recipes.steps import Situation, Step
-from tersenet.training import Criterion, TrainConfig
+from tersenet.training import TrainConfig
 from tersenet.training.evaluate import Score, evaluate
 from tersenet.training.loop import fit
 
@@ -221,25 +221,28 @@ class _Runner:
         config = step.train_config(at.stage)
         if config is None or config.epochs == 0:
             return []
+        taught = self._lesson(network, step, config)
         history = fit(
-            network,
+            network if taught is None else taught.model,
             self.task.train,
             self.task.validate,
             config,
             seed=self.task.seed,
             checkpoint=self.task.run_dir / f"train-{key}.ckpt",
             device=self.task.device,
-            criterion=self._criterion(step, config),
+            criterion=None if taught is None else taught.criterion,
             after_step=step.after_step(at),
             on_event=lambda event: self.on_event({"kind": "train", "label": label, **event}),
         )
         return [asdict(epoch) for epoch in history.epochs]
 
-    def _criterion(self, step: Step, config: TrainConfig) -> Criterion | None:
+    def _lesson(self, network: Network, step: Step, config: TrainConfig) -> Lesson | None:
         if step.teacher is None:
             return None
         teacher = self.start.clone() if self.task.teacher is None else self.task.teacher
-        return taught_by(teacher.to(self.task.device), step.teacher, config)
+        given = network.graph.inputs[0]
+        example = torch.zeros(2, *given.shape, dtype=getattr(torch, given.dtype), device=self.task.device)
+        return lesson(network, teacher.to(self.task.device), step.teacher, config, example, seed=self.task.seed)
 
     # Scores ---------------------------------------------------------------------------------------------------
 

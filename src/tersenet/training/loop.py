@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tersenet.training import checkpoint as checkpoints
+from tersenet.training.accompanied import network_of
 from tersenet.training.batches import Batches, Data
 from tersenet.training.config import TrainConfig
 from tersenet.training.devices import OneProcess, make_devices
@@ -143,7 +144,7 @@ class _Run:
         if not self.parameters:
             raise TrainingError("the network has no parameter that trains; ask for 0 epochs, or unfreeze some")
         self.optimiser = make_optimiser(config, list(self.parameters))
-        self.penalty = Penalty(self.model, config.regularise)
+        self.penalty = Penalty(network_of(self.model), config.regularise)
         self.wrapped = devices.wrap(self.model)
 
         self.epoch = 0
@@ -206,7 +207,7 @@ class _Run:
                 nn.utils.clip_grad_norm_(self.parameters, config.clip_grad_norm, foreach=True)
             optimiser.step()
             if self.after_step is not None:
-                self.after_step(self.model, done_epochs / config.epochs)
+                self.after_step(network_of(self.model), done_epochs / config.epochs)
             labels = self.labels(y)
             correct = count_correct(outputs.detach(), labels)
             self.meter.add(step, loss, correct, len(x), labels.numel())
@@ -238,7 +239,7 @@ class _Run:
         if more is not None:
             loss = loss + more
         if self.loss_extra is not None:
-            loss = loss + self.loss_extra(self.model)
+            loss = loss + self.loss_extra(network_of(self.model))
         return loss
 
     def end_epoch(self) -> None:

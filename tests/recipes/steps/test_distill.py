@@ -87,3 +87,13 @@ def test_a_teacher_without_a_pupil_is_refused(tmp_path):
     alone = Recipe.model_validate({"name": "alone", "steps": [{"id": "train", "train": TRAIN}]})
     with pytest.raises(TersenetError, match="no step of recipe alone learns"):
         run(student(), Task(recipe=alone, train=DATA, run_dir=tmp_path, teacher=student(2)))
+
+
+@pytest.mark.parametrize("guide", ["hint", "features"])
+def test_any_step_learns_from_what_goes_on_inside(tmp_path, guide):
+    steps = [{"id": "prune", "keep": 0.5, "train": TRAIN | {"epochs": 2}, "teacher": {guide: {"layers": ["0:0"]}}}]
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    asked = Recipe.model_validate({"name": "guided", "steps": steps, "coder": "raw"})
+    data, record = run(capture(model, DATA.x[:2]), Task(recipe=asked, train=DATA, run_dir=tmp_path))
+    kept = artifact.from_contents(decode(data)).dense("0.weight")
+    assert int((kept != 0).sum()) <= 24 and len(record.stages[0]["history"]) == 2

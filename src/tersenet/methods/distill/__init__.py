@@ -1,10 +1,12 @@
 """A network learns from another one's answers, and from what happens inside it.
 
-settings = Teacher(loss="soft", temperature=4, labels=0.1)
-fit(student, train, validate, config, seed=0, criterion=taught_by(teacher, settings, config))
+taught = lesson(student, as_teacher([first, second]), Teacher(temperature=4, labels=0.1), config, x)
+fit(taught.model, train, validate, config, seed=0, criterion=taught.criterion)
 """
 
 from tersenet.methods.distill.fingerprint import teacher_fingerprint as teacher_fingerprint
+from tersenet.methods.distill.lesson import Lesson as Lesson
+from tersenet.methods.distill.lesson import lesson as lesson
 from tersenet.methods.distill.live import taught_by as taught_by
 from tersenet.methods.distill.losses import logit_loss as logit_loss
 from tersenet.methods.distill.losses import soft_target_loss as soft_target_loss

@@ -22,13 +22,9 @@ def taught_by(teacher: nn.Module, settings: Teacher, config: TrainConfig) -> Cri
     teacher.eval()
 
     def criterion(outputs: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
-        return answer_loss(settings, config, outputs, ask(teacher, inputs, config), target)
+        bfloat16 = config.precision == "bfloat16"
+        with torch.no_grad(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=bfloat16):
+            answers = teacher(channels_last(inputs))
+        return answer_loss(settings, config, outputs, answers, target)
 
     return criterion
-
-
-def ask(teacher: nn.Module, inputs: Tensor, config: TrainConfig) -> Tensor:
-    """The teacher's answers, without gradients, in the products that the student trains with."""
-    with torch.no_grad(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        answers: Tensor = teacher(channels_last(inputs))
-    return answers

@@ -78,7 +78,7 @@ def store_answers(
                 saved = time.monotonic()
     finally:
         _note(path, rows, done)
-    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+    return np.load(path, mmap_mode="r")
 
 
 @torch.no_grad()
