@@ -120,6 +120,7 @@ def test_what_does_not_fit_is_refused_before_training(points):
         (Teacher(hint={"layers": ["0:nothing"]}), mlp(7, 2), "no layer 'nothing'"),
         (Teacher(hint={}), as_teacher(lambda x: x[:, :3]), "can be matched for hint"),
         (Teacher(attention={}), mlp(7, 2), "can be matched for attention"),
+        (Teacher(hint={}), as_teacher([mlp(7, 2), mlp(7, 3)]), "an ensemble of 2 was given"),
     ):
         with pytest.raises(TersenetError, match=why):
             lesson(mlp(5, 1), teacher, settings, CONFIG, data.x[:2])

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tersenet.errors import TersenetError
 from tersenet.methods.distill.guides import Guides
 from tersenet.methods.distill.layers import Inside, layer_shapes
 from tersenet.methods.distill.live import taught_by
 from tersenet.methods.distill.losses import answer_loss
 from tersenet.methods.distill.settings import Teacher
-from tersenet.methods.distill.teachers import check_same_outputs
+from tersenet.methods.distill.teachers import Ensemble, check_same_outputs
 from tersenet.training import Criterion, TrainConfig
 from tersenet.training.accompanied import Accompanied
 from tersenet.training.layout import channels_last
@@ -60,6 +61,11 @@ def lesson(
         check_same_outputs(student, teacher, example)
     if not settings.guided:
         return Lesson(student, taught_by(teacher, settings, config))
+    if isinstance(teacher, Ensemble):
+        raise TersenetError(
+            f"hint, attention and features look inside one teacher; an ensemble of {len(teacher.members)} was given: "
+            "name one member, or learn from its answers alone"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         guides = Guides(settings, layer_shapes(student, example), layer_shapes(teacher, example)).to(example.device)

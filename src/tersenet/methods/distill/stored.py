@@ -58,6 +58,8 @@ def store_answers(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         done = _done(path, shape, dtype)
+        if done == examples:
+            return np.load(path, mmap_mode="r")
         rows = np.lib.format.open_memmap(path, mode="r+" if done else "w+", dtype=np.dtype(dtype), shape=shape)
     except OSError as error:
         raise TersenetError(
