@@ -63,12 +63,12 @@ def move(x: Float[Tensor, "n channels height width"], moves: Moves) -> Float[Ten
     columns = (torch.arange(width) + moves.right).to(x.device)
     if moves.flip is not None:
         columns = torch.where(moves.flip.to(x.device), columns.flip(1), columns)
-    if moves.kind == "flip_crop":
+    if moves.kind == "shift":
+        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    else:
         far = moves.far
         rows, columns = rows + far, columns + far
         x = F.pad(x, (far, far, far, far))
-    else:
-        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
     picture = torch.arange(n, device=x.device)[:, None, None, None]
     channel = torch.arange(channels, device=x.device)[None, :, None, None]
     return x[picture, channel, rows[:, None, :, None], columns[:, None, None, :]]

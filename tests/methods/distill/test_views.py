@@ -50,7 +50,7 @@ def test_no_augmentation_is_one_view_of_the_data_itself(points):
     assert len(views) == len(data) and torch.equal(views.batch([3, 1])[0], data.x[[3, 1]])
 
 
-@pytest.mark.parametrize(("count", "kind"), [(0, "shift"), (-1, "shift"), (2, "none")])
+@pytest.mark.parametrize(("count", "kind"), [(0, "shift"), (-1, "shift"), (2, "none"), (1, "twist")])
 def test_views_that_make_no_sense_are_refused(points, count, kind):
     with pytest.raises(TersenetError, match="view"):
         Views(points(), count, augment=kind)

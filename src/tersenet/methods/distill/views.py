@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.training import IndexedData
-from tersenet.training.augment import Moves, draw_moves, move
+from tersenet.training.augment import PIXELS, Moves, draw_moves, move
 from tersenet.training.batches import derive_seed
 
 
@@ -30,6 +30,8 @@ class Views:
     ) -> None:
         if count < 1:
             raise TersenetError(f"{count} views were asked for; at least 1 is needed")
+        if augment not in ("none", *PIXELS):
+            raise TersenetError(f"augment {augment} came; views are moved by {', '.join(PIXELS)}, or by none")
         if count > 1 and augment == "none":
             raise TersenetError(f"{count} views without augmentation are {count} times the same; give one, or augment")
         self.data, self.count = data, count
