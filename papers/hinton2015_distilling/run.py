@@ -29,8 +29,8 @@ EXPECTED = HERE / "expected.json"
 LEFT_OUT = 3
 SMALL, LARGE = 800, 1200
 # The large network learns for long, from moved pictures, with dropout; the small one is not regularised at all.
-TEACH_LARGE = TrainConfig(epochs=25, batch_size=128, lr=0.05, schedule="cosine", augment="shift", precision="bfloat16")
-TEACH_SMALL = TrainConfig(epochs=20, batch_size=128, lr=0.05, schedule="cosine", precision="bfloat16")
+TEACH_LARGE = TrainConfig(epochs=20, batch_size=128, lr=0.05, schedule="cosine", augment="shift", precision="bfloat16")
+TEACH_SMALL = TrainConfig(epochs=15, batch_size=128, lr=0.05, schedule="cosine", precision="bfloat16")
 # At 20 the paper says that softer is better for 300 units and more in a layer; labels have no share (section 3).
 SETTINGS = Teacher(temperature=20, labels=0.0)
 
