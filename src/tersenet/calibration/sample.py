@@ -35,7 +35,7 @@ def sample_batches(
             if len(indices) > 1:
                 batch = data.batch(indices)
                 if augment != "none":
-                    batch = (moved(batch[0], augment, augment_pixels, generator, border), *batch[1:])
+                    batch = (moved(batch[0], augment, augment_pixels, generator, border=border), *batch[1:])
                 yield batch
         return
     seen = 0

@@ -18,6 +18,8 @@ from tersenet.cli.command import command
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo:demo", "the whole way on digits that are here already, under two minutes"),
     "train": ("train:train", "a reference network from scratch, to weights"),
+    "distill": ("distill:distill", "a network learns from another one"),
+    "ensemble": ("ensemble:ensemble", "several networks trained alike, to teach together"),
     "compress": ("compress:compress", "a trained network to one small file"),
     "evaluate": ("evaluate:evaluate", "accuracy and loss of a network or a file"),
     "sensitivity": ("sensitivity:sensitivity", "how much each layer alone can lose"),

@@ -33,6 +33,13 @@ def compress(
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", help="stages and checkpoints; FILE.terse.run by default")
     ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option("--teacher", help="who teaches where the recipe asks for it; SOURCE itself by default"),
+    ] = None,
+    teacher_weights: Annotated[
+        list[Path] | None, typer.Option("--teacher-weights", help="trained weights, one file a teacher, in order")
+    ] = None,
     bits: Annotated[str | None, typer.Option("--bits", help="bits of shared weights by layer: 'ip1=3,*=5'")] = None,
     keep: Annotated[str | None, typer.Option("--keep", help="share of weights kept by layer: 'ip1=0.08,*=0.2'")] = None,
     sensitivity: Annotated[
@@ -74,6 +81,7 @@ def compress(
     from tersenet.cli.match import check_match
     from tersenet.cli.source import resolve
     from tersenet.cli.summary import compression_record, compression_text
+    from tersenet.cli.teachers import load_teacher
     from tersenet.search import read_sensitivity
 
     options.set_threads(threads)
@@ -93,6 +101,10 @@ def compress(
     if loaders is not None:
         check_match(found.model, loaders, chosen.loss)
     network = _network(found, loaders, inputs)
+    taught_by = None
+    if teacher:
+        given = found.preprocess if loaders is None else loaders.preprocess
+        taught_by, _ = load_teacher(teacher, teacher_weights or [], given, seed=session.seed, max_bytes=max_bytes)
     _check_patterns(network, bits, keep)
     _check_measured(network, measured)
     # All that was asked for is known to fit together: only now is anything made.
@@ -113,6 +125,7 @@ def compress(
             test=part("test"),
             metric=score,
             max_drop=max_drop,
+            teacher=taught_by,
             seed=session.seed,
             run_dir=folder,
             device=device,

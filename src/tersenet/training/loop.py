@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tersenet.training import checkpoint as checkpoints
+from tersenet.training.accompanied import network_of
 from tersenet.training.average import STATISTICS_EXAMPLES, Average
 from tersenet.training.batches import Batches, Data, derive_seed
 from tersenet.training.config import TrainConfig
@@ -65,6 +66,7 @@ def fit(
     checkpoint_seconds: float = 30.0,
     loss_extra: Callable[[nn.Module], Tensor] | None = None,
     criterion: Criterion | None = None,
+    labels_of: Callable[[Tensor], Tensor] | None = None,
     after_step: AfterStep | None = None,
     stop: Callable[[History], bool] | None = None,
 ) -> History:
@@ -77,6 +79,7 @@ def fit(
                  accuracy, lr, seconds_left. May raise KeyboardInterrupt
     loss_extra   a penalty to add, from the model
     criterion    the loss from (outputs, targets, inputs) in place of config.loss: for a teacher
+    labels_of    the labels in targets that hold more, which the criterion reads: what accuracy is counted from
     after_step   called with the model and the share of the training that is done, 0 to 1, when the weights have moved:
                  to put back what must stay zero, or to change a mask
     stop         asked after each epoch; True ends the run there
@@ -95,6 +98,7 @@ def fit(
                 f"average {config.average} would mix weights of before and after what is done to them after each step; "
                 "set average none"
             )
+        run.labels_of = labels_of
         try:
             return run.go()
         except (Stopped, KeyboardInterrupt) as stopped:
@@ -113,6 +117,7 @@ class _Run:
     checkpoint_seconds: float
     loss_extra: Callable[[nn.Module], Tensor] | None
     criterion: Criterion | None
+    labels_of: Callable[[Tensor], Tensor] | None
     after_step: AfterStep | None
     stop: Callable[[History], bool] | None
 
@@ -145,7 +150,7 @@ class _Run:
         if not self.parameters:
             raise TrainingError("the network has no parameter that trains; ask for 0 epochs, or unfreeze some")
         self.optimiser = make_optimiser(config, list(self.parameters))
-        self.penalty = Penalty(self.model, config.regularise)
+        self.penalty = Penalty(network_of(self.model), config.regularise)
         self.average = Average(self.model, config) if config.average != "none" else None
         self.wrapped = devices.wrap(self.model)
 
@@ -207,7 +212,7 @@ class _Run:
             self.whole = False
             length = 1 / steps if steps else 0.0
             self.lr = set_rates(optimiser, config, self.epoch + min(step * length, 1.0), length, losses)
-            labels = y
+            labels = self.labels(y)
             x, y, share = self.devices.slice(x, y)
             optimiser.zero_grad(set_to_none=True)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -225,11 +230,12 @@ class _Run:
                 nn.utils.clip_grad_norm_(self.parameters, config.clip_grad_norm, foreach=True)
             optimiser.step()
             if self.after_step is not None:
-                self.after_step(self.model, done_epochs / config.epochs)
+                self.after_step(network_of(self.model), done_epochs / config.epochs)
             if self.average is not None:
                 self.average.after_step()
-            correct = count_correct(outputs.detach(), y, config.loss)
-            self.meter.add(step, loss, correct, len(x), y.numel())
+            labels = self.labels(y)
+            correct = count_correct(outputs.detach(), labels, config.loss)
+            self.meter.add(step, loss, correct, len(x), labels.numel())
             self.step = step + 1
             self.steps_here += 1
             now = time.monotonic()
@@ -251,6 +257,9 @@ class _Run:
                 stacklevel=4,
             )
 
+    def labels(self, target: Tensor) -> Tensor:
+        return target if self.labels_of is None else self.labels_of(target)
+
     def loss(self, outputs: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
         if self.criterion is not None:
             return self.criterion(outputs, target, inputs)
@@ -261,7 +270,7 @@ class _Run:
         if more is not None:
             loss = loss + more
         if self.loss_extra is not None:
-            loss = loss + self.loss_extra(self.model)
+            loss = loss + self.loss_extra(network_of(self.model))
         return loss
 
     def end_epoch(self) -> None:
