@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tersenet import zoo
 from tersenet.graph import Network, capture, remove_dead
 from tersenet.graph.plan import operator
-from tersenet.graph.shapes import ELEMENTWISE_ONE
+from tersenet.ir.ops import ELEMENTWISE_ONE
 from tersenet.ir import OPS
 
 

@@ -5,6 +5,7 @@ from tersenet.graph.bypass import Bypass, bypass, bypasses
 from tersenet.graph.capture import capture
 from tersenet.graph.dead import remove_dead
 from tersenet.graph.fold import fold_batchnorm
+from tersenet.graph.head import DenseHead, dense_head, pooled_head
 from tersenet.graph.layer import Layer
 from tersenet.graph.network import Network, WeightedLayer
 from tersenet.graph.shapes import value_shapes
@@ -13,6 +14,7 @@ from tersenet.graph.surgery import Group, coupled_groups, remove_channels, remov
 __all__ = [
     "Bypass",
     "CaptureError",
+    "DenseHead",
     "Group",
     "Layer",
     "Network",
@@ -21,7 +23,9 @@ __all__ = [
     "bypasses",
     "capture",
     "coupled_groups",
+    "dense_head",
     "fold_batchnorm",
+    "pooled_head",
     "remove_channels",
     "remove_dead",
     "remove_rows",

@@ -9,6 +9,7 @@ from tersenet.recipes.steps.base import Situation, Step
 from tersenet.recipes.steps.batchnorm import CorrectBatchNorm, FoldBatchNorm
 from tersenet.recipes.steps.channels import Channels
 from tersenet.recipes.steps.dropneuron import DropNeuron
+from tersenet.recipes.steps.gap import GlobalAveragePooling
 from tersenet.recipes.steps.layers import Layers
 from tersenet.recipes.steps.obd import OptimalBrainDamage
 from tersenet.recipes.steps.obs import OptimalBrainSurgeon
@@ -26,6 +27,7 @@ AnyStep = Annotated[
     | Channels
     | Apoz
     | Layers
+    | GlobalAveragePooling
     | OptimalBrainDamage
     | OptimalBrainSurgeon
     | RemoveDead
