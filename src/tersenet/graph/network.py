@@ -141,12 +141,16 @@ class Network(Layer):
         for given, one in zip(inputs, expected):
             if not isinstance(given, Tensor):
                 raise TersenetError(f"input '{one.name}' is a {type(given).__name__}; a tensor was expected")
+            if given.ndim != len(one.shape) + 1:
+                raise TersenetError(
+                    f"input '{one.name}' has shape {tuple(given.shape)}; expected (batch, "
+                    f"{', '.join(map(str, one.shape))})"
+                )
         shapes = tuple(tuple(given.shape[1:]) for given in inputs)
-        ranks_fit = all(given.ndim == len(one.shape) + 1 for given, one in zip(inputs, expected))
-        if shapes not in self._sizes or not ranks_fit:
-            from tersenet.graph.sizes import check_sizes  # it asks a Network for its shapes
+        if shapes not in self._sizes:
+            from tersenet.graph.sizes import check_sizes  # which asks a Network for its shapes
 
-            check_sizes(self, tuple(tuple(given.shape) for given in inputs))
+            check_sizes(self, shapes)
             self._sizes.add(shapes)
 
     # Forms

@@ -7,6 +7,10 @@ all of them together whatever their number (global pooling), and none names thei
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tersenet.errors import TersenetError
 from tersenet.ir.graph import Graph, Node, Parameter, Value
 from tersenet.ir.ops import ELEMENTWISE_ONE, OPS
 
@@ -48,7 +52,34 @@ def fixed_by(graph: Graph) -> str:
     if None not in axes:
         return ""
     named = axes.index(None)
-    return f"its operation {named}, {_named(graph.nodes[named])}, is made for the size that the network was captured with"
+    return (
+        f"its operation {named}, {_named(graph.nodes[named])}, is made for the size that the network was captured with"
+    )
+
+
+def resized(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> Graph:
+    """The graph with inputs of these shapes, each of one example. Refused where they cannot run.
+
+    What it refuses does not run; whether the rest is large enough for each window is seen when shapes are worked out.
+    """
+    if len(shapes) != len(graph.inputs):
+        names = ", ".join(one.name for one in graph.inputs)
+        raise TersenetError(f"{len(shapes)} inputs came; the network reads {len(graph.inputs)}: {names}")
+    for one, shape in zip(graph.inputs, shapes):
+        if tuple(shape) == one.shape:
+            continue
+        sentence = f"input '{one.name}' has shape {_batch_of(shape)}; expected {_batch_of(one.shape)}"
+        if len(one.shape) != PICTURE_DIMS or len(shape) != PICTURE_DIMS or shape[0] != one.shape[0]:
+            raise TersenetError(sentence)
+        why = fixed_by(graph)
+        if why:
+            raise TersenetError(f"{sentence}; other heights and widths do not run: {why}")
+    inputs = (replace(one, shape=tuple(shape)) for one, shape in zip(graph.inputs, shapes))
+    return replace(graph, inputs=tuple(inputs))
+
+
+def _batch_of(shape: Sequence[int]) -> str:
+    return f"(batch, {', '.join(map(str, shape))})"
 
 
 def convolved_maps(graph: Graph) -> frozenset[int]:
