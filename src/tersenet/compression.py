@@ -18,6 +18,7 @@ from tersenet.container import atomic_write, decode
 from tersenet.errors import TersenetError
 from tersenet.graph import Network, capture
 from tersenet.ir import Preprocess
+from tersenet.methods.distill import as_teacher
 from tersenet.recipes.recipe import Recipe, load_recipe
 from tersenet.recipes.run import Event, RunRecord, Task, run
 from tersenet.report import write as write_report
@@ -68,6 +69,7 @@ def compress(
     example: Tensor | tuple[Tensor, ...] | None = None,
     metric: Callable[..., float] | None = None,
     max_drop: float | None = None,
+    teacher: Any = None,
     seed: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
     device: str = "cpu",
@@ -86,6 +88,8 @@ def compress(
     preprocess what turns stored pixels into the input, to be kept in the file
     max_drop   points of validation accuracy that may be lost: the run goes back to the last stage that keeps them, and
                raises GoalNotMet if none does
+    teacher    who teaches where the recipe asks for it: a network, a .terse file, a callable, or a list of these, whose
+               answers are averaged; None is `model` as it came
     device     "cpu", "cuda", or "auto"
     run_dir    where stages and checkpoints are kept; the same call goes on from there after an interruption
     """
@@ -103,6 +107,7 @@ def compress(
         test=test,
         metric=metric,
         max_drop=max_drop,
+        teacher=None if teacher is None else as_teacher(teacher),
         seed=seed,
         run_dir=path,
         device=str(resolve_device(device)),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from tersenet import artifact
 from tersenet.container import atomic_write, decode, encode, read_file
@@ -27,7 +28,7 @@ from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.measure.compression_table import compression_table
 from tersenet.measure.measurement import Subject, compare
-from tersenet.methods.distill import taught_by
+from tersenet.methods.distill import taught_by, teacher_fingerprint
 from tersenet.recipes.fingerprint import add_data, add_network, check_finite
 from tersenet.recipes.recipe import Recipe
 from tersenet.recipes.steps import Situation, Step
@@ -51,6 +52,7 @@ class Task:
     train, validate, test   splits of the zoo, or loaders of (x, y) batches; train may be absent where nothing trains
     metric                  fn(model, loader) -> float, larger is better, instead of accuracy
     max_drop                points of validation accuracy (or of the metric, times 100) that may be lost, or None
+    teacher                 who teaches where a step asks for it: None is the network that the run began with
     """
 
     recipe: Recipe
@@ -59,6 +61,7 @@ class Task:
     test: Any = None
     metric: Callable[..., float] | None = None
     max_drop: float | None = None
+    teacher: nn.Module | None = None
     seed: int = 0
     run_dir: Path
     device: str = "cpu"
@@ -105,6 +108,11 @@ def _check_task(network: Network, task: Task) -> None:
         )
     if task.max_drop is not None and task.validate is None:
         raise TersenetError("a largest drop was given but no validation data to measure it on")
+    if task.teacher is not None and all(step.teacher is None for step in task.recipe.steps):
+        raise TersenetError(
+            f"a teacher was given, but no step of recipe {task.recipe.name} learns from one; give a step teacher: {{}}, "
+            "or add a step distill"
+        )
     check_finite(network)
 
 
@@ -230,8 +238,8 @@ class _Runner:
     def _criterion(self, step: Step, config: TrainConfig) -> Criterion | None:
         if step.teacher is None:
             return None
-        teacher = self.start.clone().to(self.task.device)
-        return taught_by(teacher, step.teacher, config)
+        teacher = self.start.clone() if self.task.teacher is None else self.task.teacher
+        return taught_by(teacher.to(self.task.device), step.teacher, config)
 
     # Scores ---------------------------------------------------------------------------------------------------
 
@@ -347,6 +355,8 @@ def _fingerprint(network: Network, task: Task) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps(task.recipe.model_dump(mode="json"), sort_keys=True).encode())
     digest.update(json.dumps([task.seed, task.max_drop, task.provenance, task.device]).encode())
+    if task.teacher is not None:
+        digest.update(teacher_fingerprint(task.teacher).encode())
     add_network(digest, network)
     for data in (task.train, task.validate, task.test):
         add_data(digest, data)

@@ -63,6 +63,7 @@ def fit(
     checkpoint_seconds: float = 30.0,
     loss_extra: Callable[[nn.Module], Tensor] | None = None,
     criterion: Criterion | None = None,
+    labels_of: Callable[[Tensor], Tensor] | None = None,
     after_step: AfterStep | None = None,
     stop: Callable[[History], bool] | None = None,
 ) -> History:
@@ -75,6 +76,7 @@ def fit(
                  accuracy, lr, seconds_left. May raise KeyboardInterrupt
     loss_extra   a penalty to add, from the model
     criterion    the loss from (outputs, targets, inputs) in place of config.loss: for a teacher
+    labels_of    the labels in targets that hold more, which the criterion reads: what accuracy is counted from
     after_step   called with the model and the share of the training that is done, 0 to 1, when the weights have moved:
                  to put back what must stay zero, or to change a mask
     stop         asked after each epoch; True ends the run there
@@ -88,6 +90,7 @@ def fit(
         run.event_every_steps = event_every_steps
         run.checkpoint_seconds = checkpoint_seconds
         run.loss_extra, run.criterion, run.after_step, run.stop = loss_extra, criterion, after_step, stop
+        run.labels_of = labels_of
         try:
             return run.go()
         except (Stopped, KeyboardInterrupt) as stopped:
@@ -106,6 +109,7 @@ class _Run:
     checkpoint_seconds: float
     loss_extra: Callable[[nn.Module], Tensor] | None
     criterion: Criterion | None
+    labels_of: Callable[[Tensor], Tensor] | None
     after_step: AfterStep | None
     stop: Callable[[History], bool] | None
 
@@ -186,7 +190,7 @@ class _Run:
             self.lr = learning_rate(config, self.epoch + min(step * length, 1.0), length)
             for group in optimiser.param_groups:
                 group["lr"] = self.lr
-            labels = y
+            labels = self.labels(y)
             x, y, share = self.devices.slice(x, y)
             optimiser.zero_grad(set_to_none=True)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -203,8 +207,9 @@ class _Run:
             optimiser.step()
             if self.after_step is not None:
                 self.after_step(self.model, done_epochs / config.epochs)
-            correct = count_correct(outputs.detach(), y)
-            self.meter.add(step, loss, correct, len(x), y.numel())
+            labels = self.labels(y)
+            correct = count_correct(outputs.detach(), labels)
+            self.meter.add(step, loss, correct, len(x), labels.numel())
             self.step = step + 1
             self.steps_here += 1
             now = time.monotonic()
@@ -219,6 +224,9 @@ class _Run:
                 self.save()
             self.whole = False  # while the next batch is drawn, the generators run ahead of the step
         self.resumed_generator, self.resumed = None, lambda: None
+
+    def labels(self, target: Tensor) -> Tensor:
+        return target if self.labels_of is None else self.labels_of(target)
 
     def loss(self, outputs: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
         if self.criterion is not None:

@@ -8,6 +8,7 @@ from tersenet.recipes.steps.apoz import Apoz
 from tersenet.recipes.steps.base import Situation, Step
 from tersenet.recipes.steps.batchnorm import CorrectBatchNorm, FoldBatchNorm
 from tersenet.recipes.steps.channels import Channels
+from tersenet.recipes.steps.distill import Distill
 from tersenet.recipes.steps.dropneuron import DropNeuron
 from tersenet.recipes.steps.gap import GlobalAveragePooling
 from tersenet.recipes.steps.layers import Layers
@@ -22,6 +23,7 @@ from tersenet.recipes.steps.train import Train
 
 AnyStep = Annotated[
     Train
+    | Distill
     | Prune
     | DropNeuron
     | Channels

@@ -60,7 +60,9 @@ class Step(BaseModel):
     may_stop_early: ClassVar[bool] = False
 
     train: TrainConfig | None = Field(None, description="training after each stage of this step; none by default")
-    teacher: Teacher | None = Field(None, description="the network the run began with teaches; labels alone by default")
+    teacher: Teacher | None = Field(
+        None, description="learn from the network the run began with, or from the one given"
+    )
 
     @property
     def stages(self) -> int:
