@@ -73,9 +73,11 @@ def shallow_mnist(parameters: int = 100_000, bottleneck: int = 0, **options: int
     return Shallow(parameters, (1, 28, 28), bottleneck=bottleneck, **options)
 
 
-def shallow_conv_mnist(parameters: int = 50_000, convs: int = 1, bottleneck: int = 16, **options: int) -> Shallow:
+def shallow_conv_mnist(
+    parameters: int = 100_000, convs: int = 1, filters: int = 16, bottleneck: int = 16, **options: int
+) -> Shallow:
     """A convolution, the bottleneck and one hidden layer on 1x28x28."""
-    return Shallow(parameters, (1, 28, 28), convs=convs, bottleneck=bottleneck, **options)
+    return Shallow(parameters, (1, 28, 28), convs=convs, filters=filters, bottleneck=bottleneck, **options)
 
 
 def shallow_cifar10(parameters: int = 1_000_000, bottleneck: int = 128, **options: int) -> Shallow:
@@ -103,11 +105,13 @@ def _picture(shape: tuple[int, ...], convs: int) -> tuple[int, int, int]:
 def _units(budget: int, fixed: int, each: int) -> int:
     """How many hidden units of `each` parameters the budget has beside those that are `fixed`."""
     units = (budget - fixed) // each
-    if units < 1 or fixed + units * each < (1 - SHARE_LEFT) * budget:
-        most = max(units, 0)
+    about = f"a budget of {budget:,} parameters: {fixed:,} do not depend on the width, a hidden unit takes {each:,}"
+    if units < 1:
+        raise TersenetError(f"{about}; give {fixed + each:,} or more, or a smaller bottleneck, or fewer filters")
+    found = fixed + units * each
+    if found < (1 - SHARE_LEFT) * budget:
         raise TersenetError(
-            f"a budget of {budget:,} parameters: {fixed:,} do not depend on the width, a hidden unit takes {each:,}, "
-            f"and {most} units leave {budget - fixed - most * each:,} over, more than 1 %; take "
-            f"{fixed + max(most, 1) * each:,} or {fixed + (most + 1) * each:,}, or another bottleneck"
+            f"{about}; {units} of them leave {budget - found:,}, more than 1 %: give {found:,} or {found + each:,}, or "
+            "a bottleneck"
         )
     return units
