@@ -31,7 +31,9 @@ def flat(*layers):
 HEADS = {
     "one layer": flat(nn.Linear(216, 5)),
     "without a bias": flat(nn.Linear(216, 9), nn.ReLU(), nn.Linear(9, 5, bias=False)),
-    "dropout": nn.Sequential(nn.Dropout2d(0.2), nn.Flatten(), nn.Dropout(), nn.Linear(216, 9), nn.ReLU(), nn.Dropout(), nn.Linear(9, 5)),
+    "dropout": nn.Sequential(
+        nn.Dropout2d(0.2), nn.Flatten(), nn.Dropout(), nn.Linear(216, 9), nn.ReLU(), nn.Dropout(), nn.Linear(9, 5)
+    ),
     "batch norm": flat(nn.BatchNorm1d(216), nn.Linear(216, 9), nn.BatchNorm1d(9), nn.PReLU(), nn.Linear(9, 5)),
     "layer norm": flat(nn.Linear(216, 9), nn.LayerNorm(9), nn.Hardswish(), nn.Linear(9, 5)),
     "softmax behind": flat(nn.Linear(216, 5), nn.Softmax(1)),
@@ -43,9 +45,10 @@ HEADS = {
 
 def tail(name):
     """What stays behind the last layer."""
-    return {"softmax behind": nn.Softmax(1), "log-softmax of a scaled answer": nn.Sequential(nn.Hardtanh(), nn.LogSoftmax(1))}.get(
-        name, nn.Identity()
-    )
+    return {
+        "softmax behind": nn.Softmax(1),
+        "log-softmax of a scaled answer": nn.Sequential(nn.Hardtanh(), nn.LogSoftmax(1)),
+    }.get(name, nn.Identity())
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -92,21 +95,34 @@ def around(m, x):
 
 REFUSED = {
     "two outputs": (made(flat(nn.Linear(216, 5)), auxiliary), r"has 2 outputs \(output_0, output_1\)"),
-    "two heads that are added": (made(nn.Linear(216, 5), twice, more=nn.Linear(216, 5)), r"ends in add \(operation \d+\)"),
+    "two heads that are added": (
+        made(nn.Linear(216, 5), twice, more=nn.Linear(216, 5)),
+        r"ends in add \(operation \d+\)",
+    ),
     "flat maps read twice": (
-        made(nn.Linear(216, 216), lambda m, x: m.more(m.head(y := torch.flatten(m.convs(x), 1)) * y), more=nn.Linear(216, 5)),
+        made(
+            nn.Linear(216, 216),
+            lambda m, x: m.more(m.head(y := torch.flatten(m.convs(x), 1)) * y),
+            more=nn.Linear(216, 5),
+        ),
         r"mul \(operation \d+\) lies between",
     ),
     "a residual layer": (
         made(nn.Linear(9, 5), around, middle=nn.Linear(9, 9), more=nn.Linear(216, 9)),
         r"not fully connected: add \(operation \d+\)",
     ),
-    "no layer at the end": (made(nn.Conv2d(6, 5, 1)), r"ends in conv2d 'head' \(operation \d+\), which gives \(batch, 5, 6, 6\)"),
+    "no layer at the end": (
+        made(nn.Conv2d(6, 5, 1)),
+        r"ends in conv2d 'head' \(operation \d+\), which gives \(batch, 5, 6, 6\)",
+    ),
     "pooled globally": (
         made(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5))),
         r"pools its maps globally already \(adaptive_avg_pool2d",
     ),
-    "a mean": (made(nn.Linear(6, 5), lambda m, x: m.head(m.convs(x).mean((2, 3)))), r"pools its maps globally already \(mean"),
+    "a mean": (
+        made(nn.Linear(6, 5), lambda m, x: m.head(m.convs(x).mean((2, 3)))),
+        r"pools its maps globally already \(mean",
+    ),
     "a layer for each place": (
         made(nn.Linear(6, 5), lambda m, x: m.head(m.convs(x).permute(0, 2, 3, 1))),
         r"gives \(batch, 6, 6, 5\), not in a fully connected layer",

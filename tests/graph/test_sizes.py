@@ -37,7 +37,9 @@ def test_a_network_that_runs_at_another_size_answers_as_its_module(name):
                 network(x)
             return
         found, expected = network(x), model(x)
-    for one, other in zip(found if isinstance(found, tuple) else (found,), expected if isinstance(expected, tuple) else (expected,)):
+    for one, other in zip(
+        found if isinstance(found, tuple) else (found,), expected if isinstance(expected, tuple) else (expected,)
+    ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
@@ -67,7 +69,9 @@ NAMED = {
 def test_an_operation_that_names_the_size_is_refused_and_told(forward):
     network = capture(conv(forward), torch.zeros(2, 3, 8, 8))
     assert network(torch.zeros(5, 3, 8, 8)).shape[0] == 5
-    with pytest.raises(TersenetError, match=r"'x' has shape \(batch, 3, 9, 8\); expected \(batch, 3, 8, 8\); other heights"):
+    with pytest.raises(
+        TersenetError, match=r"'x' has shape \(batch, 3, 9, 8\); expected \(batch, 3, 8, 8\); other heights"
+    ):
         network(torch.zeros(2, 3, 9, 8))
 
 

@@ -84,7 +84,9 @@ def test_the_start_is_the_least_squares_fit_of_the_old_answers():
     with torch.no_grad():
         means = np.c_[model.convs(X).mean((2, 3)).double().numpy(), np.ones(64)]
         best = np.linalg.lstsq(means, model(X).double().numpy(), rcond=None)[0]
-    torch.testing.assert_close(torch.cat((weight, bias[:, None]), 1).double(), torch.from_numpy(best.T), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        torch.cat((weight, bias[:, None]), 1).double(), torch.from_numpy(best.T), rtol=1e-4, atol=1e-4
+    )
     smaller, notes = replace_head(network, "*", [X])
     with torch.no_grad():
         worse = [(model(X) - answers).square().sum() for answers in (smaller(X), torch.zeros(64, 3))]

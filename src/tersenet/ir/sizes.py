@@ -86,7 +86,7 @@ def convolved_maps(graph: Graph) -> frozenset[int]:
     """The numbers of the values of shape (batch, channels, height, width) that come from a convolution."""
     found: list[int] = []
     number = len(graph.inputs)
-    for node, axes in zip(graph.nodes, _axes_by_node(graph, [0] * number)):
+    for node, axes in zip(graph.nodes, _axes_by_node(graph, [0] * number, from_convolutions=True)):
         outputs = OPS[node.op].outputs
         found += range(number, number + outputs) if axes == MAPS_DIMS else ()
         number += outputs
@@ -100,14 +100,20 @@ def is_global(node: Node) -> bool:
     return node.op in ("mean", "amax") and set(node.get("dim") or ()) in PLACES
 
 
-def _axes_by_node(graph: Graph, inputs: list[int]) -> list[int | None]:
-    """How many axes what each node makes has, if the last two are places: 0 if they are not, None where their number
-    is named. `inputs` says it of the network's inputs.
+def _axes_by_node(graph: Graph, inputs: list[int], *, from_convolutions: bool = False) -> list[int | None]:
+    """How many axes what each node makes has, if the last two are places: 0 if they are not, None where it names their
+    number.
+
+    inputs              the same of the network's inputs
+    from_convolutions   what a convolution makes has places, whatever it reads
     """
     axes, found = list(inputs), list[int | None]()
     for node in graph.nodes:
         met = max((axes[one.number] for one in node.tensors() if isinstance(one, Value)), default=0)
-        left = MAPS_DIMS if node.op in CONVOLUTIONS else _axes_left(node, met) if met else 0
+        if node.op in CONVOLUTIONS and (met or from_convolutions):
+            left: int | None = MAPS_DIMS
+        else:
+            left = _axes_left(node, met) if met else 0
         found.append(left)
         axes += [left or 0] * OPS[node.op].outputs
     return found

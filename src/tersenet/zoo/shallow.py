@@ -42,6 +42,10 @@ class Shallow(nn.Module):
         bottleneck: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= convs <= MOST_CONVOLUTIONS:
+            raise TersenetError(f"a shallow network of {convs} convolutions; it has 0 to {MOST_CONVOLUTIONS}")
+        if bottleneck < 0 or filters < 1:
+            raise TersenetError(f"a bottleneck of {bottleneck} and {filters} filters; at least 0 and 1 are expected")
         features = math.prod(input_shape)
         if convs:
             channels, height, width = _picture(input_shape, convs)
@@ -91,8 +95,6 @@ def shallow_conv_cifar10(parameters: int = 1_000_000, convs: int = 1, bottleneck
 
 
 def _picture(shape: tuple[int, ...], convs: int) -> tuple[int, int, int]:
-    if not 0 <= convs <= MOST_CONVOLUTIONS:
-        raise TersenetError(f"a shallow network of {convs} convolutions; it has 0 to {MOST_CONVOLUTIONS}")
     if len(shape) != 3 or min(shape[1:]) < 2**convs:
         raise TersenetError(
             f"inputs of shape {shape} for {convs} convolutions, each of which halves height and width; expected "
