@@ -21,7 +21,7 @@ from tersenet.graph.rebuild import rebuilt
 from tersenet.graph.shapes import value_shapes
 from tersenet.ir import OPS, Graph, Node, Parameter, Value, make_node
 from tersenet.ir.ops import ELEMENTWISE_ONE
-from tersenet.ir.sizes import convolved_maps, is_global
+from tersenet.ir.sizes import convolved_maps, is_global, name_of
 
 # What a fully connected head may have beside its layers, and what may follow the last of them.
 BETWEEN = ELEMENTWISE_ONE | {
@@ -186,10 +186,7 @@ def _free_name(graph: Graph, name: str) -> str:
 
 
 def _named(graph: Graph, position: int) -> str:
-    node = graph.nodes[position]
-    weight = node.arguments.get("weight")
-    named = f" '{weight.name.removesuffix('.weight')}'" if isinstance(weight, Parameter) else ""
-    return f"{node.op}{named} (operation {position})"
+    return f"{name_of(graph.nodes[position])} (operation {position})"
 
 
 def _plain(shape: tuple[int, ...]) -> str:

@@ -53,7 +53,7 @@ def fixed_by(graph: Graph) -> str:
         return ""
     named = axes.index(None)
     return (
-        f"its operation {named}, {_named(graph.nodes[named])}, is made for the size that the network was captured with"
+        f"its operation {named}, {name_of(graph.nodes[named])}, is made for the size that the network was captured with"
     )
 
 
@@ -133,6 +133,7 @@ def _axes_left(node: Node, axes: int) -> int | None:
     return axes if node.op in KEEPS_PLACES else None
 
 
-def _named(node: Node) -> str:
+def name_of(node: Node) -> str:
+    """The operation, and its weight where that is stored."""
     weight = node.arguments.get("weight")
     return f"{node.op} '{weight.name.removesuffix('.weight')}'" if isinstance(weight, Parameter) else node.op
