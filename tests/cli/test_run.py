@@ -51,6 +51,25 @@ def test_run_refuses_bad_input_with_one_sentence(tersenet, shelf, given, tmp_pat
     assert tersenet("run", tmp_path / "none.terse", path, "-o", tmp_path / "y.npy").code == 3
 
 
+def test_run_takes_a_picture_of_another_size_where_the_network_does(tersenet, tmp_path):
+    import torch
+
+    from tersenet import capture, save
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1)).eval()
+    save(capture(model, torch.zeros(2, 1, 8, 8)), tmp_path / "net.terse")
+    x = torch.randn(2, 1, 5, 11)
+    np.save(tmp_path / "x.npy", x.numpy())
+    record = tersenet("run", tmp_path / "net.terse", tmp_path / "x.npy", "-o", tmp_path / "y.npy", "--json").record
+    assert list(record["shapes"].values()) == [[2, 4, 1, 1]]
+    with torch.no_grad():
+        np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model(x).numpy(), rtol=1e-5, atol=1e-6)
+    np.save(tmp_path / "x.npy", np.zeros((2, 1, 2, 11), np.float32))
+    done = tersenet("run", tmp_path / "net.terse", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    assert done.code == 3 and "an input of 2" in done.err
+
+
 def test_bench_times_the_file_beside_torch(tersenet, shelf):
     options = ("--batch", "1,2", "--repeats", "3", "--against", "torch", "--layers", "--json")
     record = tersenet("bench", shelf.terse, *options).record

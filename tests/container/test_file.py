@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tersenet.bits import IntStream
-from tersenet.container import Model, Row, decode, decode_dense, default_limit, encode, read, read_dense, write
+from tersenet.container import (
+    Model,
+    Row,
+    decode,
+    decode_dense,
+    default_limit,
+    encode,
+    read,
+    read_dense,
+    with_graph,
+    write,
+)
 from tersenet.container.file import MAX_PROVENANCE_BYTES
 from tersenet.errors import TersenetError
-from tersenet.ir import Graph
+from tersenet.ir import Graph, Input
 from tersenet.storage import Affine, Floats, Integers, Reshape
 from tersenet.storage import decode as decode_storage
 
@@ -201,3 +213,23 @@ def test_a_tensor_that_ends_elsewhere_is_named(reader, tree):
 def test_an_unknown_coder_is_refused():
     with pytest.raises(TersenetError, match="unknown coder 'zip'"):
         encode(example(), "zip")
+
+
+def test_another_graph_takes_the_place_of_the_first_and_the_rest_stays():
+    data = encode(example({"seed": 3}))
+    before = decode(data)
+    given = Input("x", "float32", (1, 2, 3))
+    changed = decode(with_graph(data, lambda graph: replace(graph, inputs=(given,))))
+    assert changed.model.graph.inputs == (given,) and changed.model.provenance == {"seed": 3}
+    for name, tensor in before.model.tensors.items():
+        assert decode_storage(tensor).tobytes() == decode_storage(changed.model.tensors[name]).tobytes()
+    assert with_graph(data, lambda graph: graph) == data
+
+
+def test_a_damaged_file_gets_no_other_graph():
+    data = bytearray(encode(example()))
+    data[-1] ^= 1
+    with pytest.raises(TersenetError, match="weights is damaged"):
+        with_graph(bytes(data), lambda graph: graph)
+    with pytest.raises(TersenetError, match="above the limit of 10"):
+        with_graph(encode(example()), lambda graph: graph, max_bytes=10)

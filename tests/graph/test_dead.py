@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from tersenet import zoo
 from tersenet.graph import Network, capture, remove_dead
 from tersenet.graph.plan import operator
-from tersenet.graph.shapes import ELEMENTWISE_ONE
 from tersenet.ir import OPS
+from tersenet.ir.ops import ELEMENTWISE_ONE
 
 
 def kill(network: Network, name: str, rows=(), columns=()) -> None:

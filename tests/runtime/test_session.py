@@ -262,6 +262,40 @@ def test_what_the_runtime_lacks_is_named(tmp_path, monkeypatch):
         runtime.open(tmp_path / "x.terse")
 
 
+@pytest.mark.parametrize("name", ["resnet20", "resnet8", "vww_mobilenet", "mobilenet_v1_025_128"])
+def test_a_file_opens_for_pictures_of_another_size_where_its_network_takes_them(name, tmp_path):
+    model, (x,), path = saved(name, tmp_path)
+    shape = (3, x.shape[2] + 16, x.shape[3] - 16)
+    session = runtime.open(path, threads=1, shapes=[shape])
+    assert session.inputs[0].shape == (None, *shape)
+    wider = torch.randn(2, *shape)
+    with torch.no_grad():
+        agree(session(wider.numpy()), model(wider))
+    with pytest.raises(TersenetError, match=r"other heights and widths, where they run"):
+        session(x.numpy())
+    session = runtime.open(path, threads=1, shapes=[tuple(x.shape[1:])])
+    with torch.no_grad():
+        agree(session(x.numpy()), model(x))
+
+
+def test_shapes_that_a_file_cannot_take_are_refused(lenet, tmp_path):
+    for shapes, sentence in (
+        ([(1, 40, 40)], r"lenet5_paper-0.terse: input 'x' has shape \(batch, 1, 40, 40\).*flatten"),
+        ([(3, 28, 28)], r"has shape \(batch, 3, 28, 28\); expected \(batch, 1, 28, 28\)$"),
+        ([(28, 28)], "has shape"),
+        ([], "0 inputs came"),
+    ):
+        with pytest.raises(TersenetError, match=sentence):
+            runtime.open(lenet, shapes=shapes)
+    path = saved("resnet8", tmp_path)[2]
+    for shape in ((3, 0, 32), (3, -1, 32), (3, 32, 2**31), (3, 33, 32)):  # 33: the branches of a sum differ
+        with pytest.raises(TersenetError):
+            runtime.open(path, shapes=[shape])
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(TersenetError, match="resnet8.terse: section .* is cut"):
+        runtime.open(path, shapes=[(3, 40, 40)])
+
+
 SMALL_BUT_LARGE = (
     ((1, 40_000, 40_000), {}),
     ((1, 2, 2), {"padding": [20_000, 20_000]}),

@@ -40,7 +40,14 @@ def run(
         raise UsageError(f"--output {output}: outputs are written as .npy or .npz; end the name so")
     check_file(output)
     arrays = [_read(path) for path in inputs]
-    network = runtime.open(file, threads=threads, max_bytes=max_bytes, batch=_batch(arrays), activations=activations)
+    network = runtime.open(
+        file,
+        threads=threads,
+        max_bytes=max_bytes,
+        batch=_batch(arrays),
+        activations=activations,
+        shapes=[array.shape[1:] for array in arrays],
+    )
     start = time.perf_counter()
     found = network(*arrays)
     took_ms = (time.perf_counter() - start) * 1e3

@@ -1,7 +1,7 @@
 """The .terse file: sections with checksums, read against a memory limit, written whole or not at all."""
 
 from tersenet.container.dense import decode_dense, read_dense
-from tersenet.container.file import Contents, Row, decode, default_limit, encode, read, write
+from tersenet.container.file import Contents, Row, decode, default_limit, encode, read, with_graph, write
 from tersenet.container.io_safe import atomic_write, read_file
 from tersenet.container.model import Model
 
@@ -17,5 +17,6 @@ __all__ = [
     "read",
     "read_dense",
     "read_file",
+    "with_graph",
     "write",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,11 +87,28 @@ def encode(model: Model, coder: str = "huffman") -> bytes:
     sections = {GRAPH: write_graph(model.graph), WEIGHTS: weights.getvalue()}
     if model.provenance is not None:
         sections[PROVENANCE] = _pack_provenance(model.provenance)
+    return _joined(sections, model.decoded_bytes)
+
+
+def with_graph(data: bytes, change: Callable[[Graph], Graph], *, max_bytes: int | None = None) -> bytes:
+    """The bytes of a file with another graph over the same tensors, which are not decoded.
+
+    The checks are those of `decode`, short of the tensors' own; what `change` refuses is refused.
+    """
+    limit = default_limit(len(data)) if max_bytes is None else max_bytes
+    sections, decoded_bytes, _ = split(data, limit)
+    graph = graph_of(sections[GRAPH], limit)
+    changed = change(graph)
+    return data if changed == graph else _joined({**sections, GRAPH: write_graph(changed)}, decoded_bytes)
+
+
+def _joined(sections: Mapping[int, bytes | memoryview], decoded_bytes: int) -> bytes:
+    """The header and the sections behind it."""
     header = ByteWriter()
     header.bytes(MAGIC)
     header.u8(VERSION)
     header.u8(len(sections))
-    header.u64(model.decoded_bytes)
+    header.u64(decoded_bytes)
     for kind, data in sections.items():
         header.u64(kind | len(data) << 8)
         header.u32(zlib.crc32(data))

@@ -5,6 +5,7 @@ from tersenet.graph.bypass import Bypass, bypass, bypasses
 from tersenet.graph.capture import capture
 from tersenet.graph.dead import remove_dead
 from tersenet.graph.fold import fold_batchnorm
+from tersenet.graph.head import DenseHead, dense_head, pooled_head
 from tersenet.graph.layer import Layer
 from tersenet.graph.network import Around, Network, WeightedLayer
 from tersenet.graph.shapes import value_shapes
@@ -14,6 +15,7 @@ __all__ = [
     "Around",
     "Bypass",
     "CaptureError",
+    "DenseHead",
     "Group",
     "Layer",
     "Network",
@@ -22,7 +24,9 @@ __all__ = [
     "bypasses",
     "capture",
     "coupled_groups",
+    "dense_head",
     "fold_batchnorm",
+    "pooled_head",
     "remove_channels",
     "remove_dead",
     "remove_rows",

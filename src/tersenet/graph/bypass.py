@@ -16,8 +16,9 @@ from types import MappingProxyType
 from tersenet.graph._translate import renumbered
 from tersenet.graph.network import WEIGHTED, Network
 from tersenet.graph.rebuild import rebuilt
-from tersenet.graph.shapes import ELEMENTWISE_ONE, value_shapes
+from tersenet.graph.shapes import value_shapes
 from tersenet.ir import OPS, Graph, Node, Parameter, Value
+from tersenet.ir.ops import ELEMENTWISE_ONE
 
 THROUGH = ELEMENTWISE_ONE | {"batch_norm", "prelu"}
 

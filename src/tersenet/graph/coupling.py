@@ -23,9 +23,10 @@ import numpy as np
 
 from tersenet.graph.coupling_rules import ENDS, REASONS, RULES, one_example
 from tersenet.graph.network import WEIGHTED, Network
-from tersenet.graph.shapes import ELEMENTWISE_ONE, value_shapes
+from tersenet.graph.shapes import value_shapes
 from tersenet.graph.units import Track, Units, UnitSets
 from tersenet.ir import OPS, Node, Parameter, Value
+from tersenet.ir.ops import ELEMENTWISE_ONE
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ class Network(Layer):
         self._sources = [(slot, name, *self._place(name)) for name, slot in self._plan.tensors.items()]
         self._modes = [(slot, self._mode_of(self.graph.nodes[node])) for node, slot in self._plan.flags.items()]
         self._frozen: dict[str, Tensor] = {}
+        self._sizes = {tuple(one.shape for one in self.graph.inputs)}  # of inputs that are known to run
 
     def _mode_of(self, node: Node) -> tuple[Layer, bool]:
         """Whose mode a node follows, and whether it always trains: BatchNorm without running statistics."""
@@ -114,7 +115,11 @@ class Network(Layer):
     # Running
 
     def forward(self, *inputs: Shaped[Tensor, "..."]) -> Any:
-        """The output, or a tuple of them where there are several."""
+        """The output, or a tuple of them where there are several.
+
+        Pictures may have other heights and widths than those in `graph.inputs` where no operation names them
+        (tersenet.ir.sizes).
+        """
         return self._run(inputs, None)
 
     def watch(self, inputs: tuple[Any, ...], watchers: Mapping[int, Watcher]) -> Any:
@@ -153,11 +158,17 @@ class Network(Layer):
         for given, one in zip(inputs, expected):
             if not isinstance(given, Tensor):
                 raise TersenetError(f"input '{one.name}' is a {type(given).__name__}; a tensor was expected")
-            if tuple(given.shape[1:]) != one.shape or given.ndim != len(one.shape) + 1:
+            if given.ndim != len(one.shape) + 1:
                 raise TersenetError(
                     f"input '{one.name}' has shape {tuple(given.shape)}; expected (batch, "
                     f"{', '.join(map(str, one.shape))})"
                 )
+        shapes = tuple(tuple(given.shape[1:]) for given in inputs)
+        if shapes not in self._sizes:
+            from tersenet.graph.sizes import check_sizes  # which asks a Network for its shapes
+
+            check_sizes(self, shapes)
+            self._sizes.add(shapes)
 
     def put_around(self, modules: Mapping[int, Around]) -> None:
         """From now on these stand around the nodes at the given positions; none, and nothing does."""

@@ -2,62 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from tersenet.graph.network import Network
 from tersenet.graph.plan import always_trains, make_plan
+from tersenet.ir.ops import ELEMENTWISE_ONE
 
 # Large and prime, so that a product of sizes that holds for it holds for the batch.
 BATCH = 7919
-# Operations that change each number of one tensor for itself.
-ELEMENTWISE_ONE = frozenset(
-    (
-        "relu",
-        "hardtanh",
-        "relu6",
-        "sigmoid",
-        "tanh",
-        "gelu",
-        "silu",
-        "hardswish",
-        "hardsigmoid",
-        "leaky_relu",
-        "elu",
-        "softplus",
-        "mish",
-        "dropout",
-        "feature_dropout",
-        "add_scalar",
-        "sub_scalar",
-        "mul_scalar",
-        "div_scalar",
-        "rsub_scalar",
-        "neg",
-        "abs",
-        "pow_scalar",
-        "sqrt",
-        "rsqrt",
-        "exp",
-        "log",
-        "sin",
-        "cos",
-        "clamp",
-        "to_float",
-    )
-)
 # Their results need no computing, which on the meta device is most of the time that all of them take.
 SAME = ELEMENTWISE_ONE | {"batch_norm"}
 
 
-def value_shapes(network: Network, batch: int = BATCH) -> tuple[tuple[int, ...], ...]:
-    """The shape of each value of the graph, inputs first, for this batch."""
+def value_shapes(
+    network: Network, batch: int = BATCH, inputs: Sequence[tuple[int, ...]] | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """The shape of each value of the graph, inputs first, for this batch.
+
+    inputs   shapes of one example of each input, where they are not the graph's
+    """
     graph = network.graph
     plan = make_plan(graph)
     values: list[Any] = [None] * plan.slots
-    for number, given in enumerate(graph.inputs):
-        values[number] = torch.empty((batch, *given.shape), dtype=getattr(torch, given.dtype), device="meta")
+    shapes = [given.shape for given in graph.inputs] if inputs is None else inputs
+    for number, (given, shape) in enumerate(zip(graph.inputs, shapes)):
+        values[number] = torch.empty((batch, *shape), dtype=getattr(torch, given.dtype), device="meta")
     for name, slot in plan.tensors.items():
         tensor = network.dense(name)
         values[slot] = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")

@@ -205,3 +205,40 @@ OPS: dict[str, Op] = {
     row[1]: Op(row[1], row[0], row[2], _arguments(row[3]), row[4] if len(row) > 4 else 1) for row in _ROWS
 }
 OPS_BY_CODE: dict[int, Op] = {op.code: op for op in OPS.values()}
+
+# Operations that change each number of one tensor for itself.
+ELEMENTWISE_ONE = frozenset(
+    (
+        "relu",
+        "hardtanh",
+        "relu6",
+        "sigmoid",
+        "tanh",
+        "gelu",
+        "silu",
+        "hardswish",
+        "hardsigmoid",
+        "leaky_relu",
+        "elu",
+        "softplus",
+        "mish",
+        "dropout",
+        "feature_dropout",
+        "add_scalar",
+        "sub_scalar",
+        "mul_scalar",
+        "div_scalar",
+        "rsub_scalar",
+        "neg",
+        "abs",
+        "pow_scalar",
+        "sqrt",
+        "rsqrt",
+        "exp",
+        "log",
+        "sin",
+        "cos",
+        "clamp",
+        "to_float",
+    )
+)

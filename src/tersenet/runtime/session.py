@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,7 +90,14 @@ class Session:
         differs from `inputs`.
         """
         given = [np.ascontiguousarray(array) if array.ndim else array for array in map(np.asarray, arrays)]
-        outputs = self._asked(self._core.run, given)
+        try:
+            outputs = self._asked(self._core.run, given)
+        except TersenetError as error:
+            pictures = any(
+                array.ndim == 4 and array.shape[1:] != one.shape[1:] for array, one in zip(given, self.inputs)
+            )
+            hint = "; runtime.open(..., shapes=...) takes other heights and widths, where they run" if pictures else ""
+            raise TersenetError(f"{error}{hint}") from None
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def plan(self, batch: int = 1, rounds: int = 7) -> tuple[PlanRow, ...]:
@@ -126,6 +134,7 @@ def open(
     batch: int = 1,
     measure: bool = False,
     activations: Activations = "float32",
+    shapes: Sequence[tuple[int, ...]] | None = None,
 ) -> Session:
     """Open a .terse file to be run.
 
@@ -134,9 +143,11 @@ def open(
                 (64 MiB to 16 GiB) and 16 GiB
     batch       the batch that kernels are chosen for; any batch runs
     measure     time the kernels again although this machine's cache (tersenet.runtime.cache) knows the fastest
-    activations "int8": linear layers and convolutions, but for those with one input channel a group, multiply eight-bit integers. Each example's
-                range is taken as it comes; weights go to eight bits a row, or keep their values where these lie on such
-                a grid (cpp/tersenet/kernels/int8.h). Faster, and other answers: about 1 % of the largest output
+    activations "int8": linear layers and convolutions, but for those with one input channel a group, multiply
+                eight-bit integers. Each example's range is taken as it comes; weights go to eight bits a row, or keep
+                their values where these lie on such a grid (cpp/tersenet/kernels/int8.h). Faster, and other answers:
+                about 1 % of the largest output
+    shapes      of one example of each input, where pictures have other heights and widths than the file's
 
     Raises TersenetError for a damaged file and for operations that the runtime lacks, which are named.
     """
@@ -148,6 +159,7 @@ def open(
         batch=batch,
         measure=measure,
         activations=activations,
+        shapes=shapes,
     )
 
 
@@ -160,6 +172,7 @@ def open_bytes(
     batch: int = 1,
     measure: bool = False,
     activations: Activations = "float32",
+    shapes: Sequence[tuple[int, ...]] | None = None,
 ) -> Session:
     """The same for a file's bytes; `name` is for errors."""
     if threads < 0 or batch < 1:
@@ -167,6 +180,8 @@ def open_bytes(
     if activations not in ("float32", "int8"):
         raise TersenetError(f"activations {activations}; expected float32 or int8")
     int8 = activations == "int8"
+    if shapes is not None:
+        data = _of_shapes(data, shapes, name, max_bytes)
     threads = threads or _usable_cores()
     key = cache.key(data, threads=threads, batch=batch, int8=int8)
     known = {} if measure else cache.load(key)
@@ -179,6 +194,17 @@ def open_bytes(
     if chosen != known:
         cache.store(key, chosen)
     return session
+
+
+def _of_shapes(data: bytes, shapes: Sequence[tuple[int, ...]], name: str, max_bytes: int | None) -> bytes:
+    """The file's bytes with inputs of these shapes."""
+    from tersenet.container import with_graph  # not needed by other sessions
+    from tersenet.ir.sizes import resized
+
+    try:
+        return with_graph(data, lambda graph: resized(graph, shapes), max_bytes=max_bytes)
+    except TersenetError as error:
+        raise TersenetError(f"{name}: {error}") from None
 
 
 def _usable_cores() -> int:

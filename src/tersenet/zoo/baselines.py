@@ -53,6 +53,9 @@ _TOKENS: dict[str, Any] = {
     "clip_grad_norm": 1.0,
 }
 
+GENERAL: dict[str, Any] = {"epochs": 20, "batch_size": 64, "optimiser": "adam", "lr": 1e-3, "schedule": "cosine"}
+"""For a network that is not in the table: Adam forgives a rate that was not tuned."""
+
 BASELINES: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
     {
         "linear": _LENET | {"weight_decay": 1e-4},
@@ -61,6 +64,11 @@ BASELINES: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
         "lenet5": _LENET,
         "lenet5_tf": _LENET,
         "lenet5_3": _LENET | {"epochs": 60, "augment": "flip_crop"},
+        # Plain layers at a width that a budget decides: a rate that was not tuned, as for networks not in the table.
+        "shallow_mnist": GENERAL,
+        "shallow_conv_mnist": GENERAL,
+        "shallow_cifar10": GENERAL | {"epochs": 60, "augment": "flip_crop"},
+        "shallow_conv_cifar10": GENERAL | {"epochs": 60, "augment": "flip_crop"},
         **dict.fromkeys(("resnet8", "resnet20", "resnet32", "resnet44", "resnet56"), _RESNET),
         # He et al. warm the deepest one up for longer, since it does not start at 0.1.
         "resnet110": _RESNET | {"warmup_epochs": 5},
@@ -77,9 +85,6 @@ BASELINES: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
     }
 )
 """silero_vad has none: its training data and targets were never published."""
-
-GENERAL: dict[str, Any] = {"epochs": 20, "batch_size": 64, "optimiser": "adam", "lr": 1e-3, "schedule": "cosine"}
-"""For a network that is not in the table: Adam forgives a rate that was not tuned."""
 
 
 def baseline(name: str) -> dict[str, Any]:

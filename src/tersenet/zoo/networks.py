@@ -99,6 +99,16 @@ ENTRIES: Mapping[str, NetworkEntry] = MappingProxyType(
         "lenet5": _mnist("lenet:LeNet5", "LeNet-5 in Caffe's form 20/50/500/10, 0.43 M parameters"),
         "lenet5_3": _cifar("lenet:LeNet5ThreeChannel", "LeNet-5 on three channels, 6/16/120/84/10"),
         "lenet5_tf": _mnist("lenet:LeNet5TF", "LeNet-5 in TensorFlow's form, 32/64/3136-512-10"),
+        "shallow_mnist": _mnist("shallow:shallow_mnist", "one hidden layer at a budget; option parameters, bottleneck"),
+        "shallow_conv_mnist": _mnist(
+            "shallow:shallow_conv_mnist", "1 to 3 convolutions and one hidden layer at a budget; also option convs"
+        ),
+        "shallow_cifar10": _cifar(
+            "shallow:shallow_cifar10", "one hidden layer behind a linear bottleneck, at a budget of 1 M parameters"
+        ),
+        "shallow_conv_cifar10": _cifar(
+            "shallow:shallow_conv_cifar10", "1 to 3 convolutions and one hidden layer, at a budget of 1 M parameters"
+        ),
         "alexnet": _imagenet(
             "alexnet:AlexNet", 227, "AlexNet with response normalisation and groups, 61 M", _CAFFE_227
         ),

@@ -10,6 +10,7 @@ from tersenet.recipes.steps.batchnorm import CorrectBatchNorm, FoldBatchNorm
 from tersenet.recipes.steps.channels import Channels
 from tersenet.recipes.steps.distill import Distill
 from tersenet.recipes.steps.dropneuron import DropNeuron
+from tersenet.recipes.steps.gap import GlobalAveragePooling
 from tersenet.recipes.steps.layers import Layers
 from tersenet.recipes.steps.obd import OptimalBrainDamage
 from tersenet.recipes.steps.obs import OptimalBrainSurgeon
@@ -28,6 +29,7 @@ AnyStep = Annotated[
     | Channels
     | Apoz
     | Layers
+    | GlobalAveragePooling
     | OptimalBrainDamage
     | OptimalBrainSurgeon
     | RemoveDead

@@ -1,0 +1,40 @@
+"""What the tables of Ba and Caruana 2014 say follows from the committed runs, which are of equal networks."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from tersenet.zoo import network
+
+PAPER = Path(__file__).parents[2] / "papers" / "ba2014_do_deep_nets"
+EXPECTED = json.loads((PAPER / "expected.json").read_text())
+STUDENTS = EXPECTED["students"]
+SPEC = importlib.util.spec_from_file_location("ba2014_run", PAPER / "run.py")
+RUN = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(RUN)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_each_student_has_the_parameters_of_the_budget(name):
+    model = network("shallow_mnist", parameters=RUN.BUDGET, bottleneck=RUN.STUDENTS[name].bottleneck)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert 0.99 * RUN.BUDGET <= count <= RUN.BUDGET
+    assert {run["parameters"] for run in STUDENTS[name].values()} == {count}
+
+
+@pytest.mark.parametrize("pair", RUN.PAIRS)
+def test_logits_gain_clearly_over_labels_on_three_seeds(pair):
+    assert all(len(STUDENTS[name]) >= 3 for name in pair)
+    points, spread = RUN.gain(STUDENTS, *pair)
+    assert points > 2 * spread
+
+
+def test_the_committed_table_and_curves_are_those_of_the_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(RUN, "HERE", tmp_path)
+    RUN.write_results()
+    for name in ("table.md", "curves.svg"):
+        assert (tmp_path / name).read_text() == (PAPER / name).read_text()
