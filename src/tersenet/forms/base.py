@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
 from tersenet.errors import TersenetError
@@ -25,12 +26,14 @@ FORMS: dict[str, str] = {
 class Form(nn.Module):
     """How one weight tensor is stored while it can still learn.
 
-    shape   of the weight that `forward` gives
+    shape             of the weight that `forward` gives
+    columns_together  columns of the weight, flattened to (rows, columns), whose values are chosen together
 
     A form owns its parameters; `forward` is differentiable, so that training reaches them.
     """
 
     shape: tuple[int, ...]
+    columns_together: int = 1
 
     # The form of this kind that stands nearest to a weight; each has options of its own, by keyword.
     fit: ClassVar[Callable[..., Form]]
@@ -46,6 +49,24 @@ class Form(nn.Module):
     def lower(self, coder: str) -> Storage:
         """Storage that decodes to exactly what `forward` gives; layouts are chosen for `coder`."""
         raise NotImplementedError
+
+    def nearest(self, values: Float64[Tensor, "rows n"], columns: Int64[Tensor, " n"]) -> Float64[Tensor, "rows n"]:
+        """Of what the form can represent with the grid and tables it has, the nearest to each value.
+
+        values    for `columns` of the weight flattened to (rows, columns); a weight of one dimension is one row
+        columns   which ones; a group of `columns_together` neighbours, or several such groups
+        """
+        raise TersenetError(
+            f"the form {type(self).__name__.lower()} does not say which of its values is nearest to a number, so error "
+            "feedback cannot choose among them; store without calibration, or in another form"
+        )
+
+    def snapped(self, weight: Tensor) -> Form:
+        """Another weight of this shape with the same grid and tables: each number at its `nearest`."""
+        raise TersenetError(
+            f"the form {type(self).__name__.lower()} cannot hold another weight by the tables it has; store without "
+            "calibration, or in another form"
+        )
 
     @classmethod
     def lift(cls, storage: Storage) -> Form | None:

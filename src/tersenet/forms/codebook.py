@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
 from tersenet.bits import IntStream
 from tersenet.errors import TersenetError
-from tersenet.forms._kmeans import cluster
+from tersenet.forms._kmeans import assign, cluster
 from tersenet.forms.base import Form, check_weight
 from tersenet.forms.dense import smallest_spelling, through_float16
 from tersenet.storage import Floats, Integers, Reshape, Storage, Table
@@ -90,6 +91,20 @@ class Codebook(Form):
         stream = IntStream(name="index", values=index, alphabet=max(len(entries), 1))
         table = Table(smallest_spelling(entries, coder), Integers(stream))
         return table if len(self.shape) == 1 else Reshape(table, self.shape)
+
+    def nearest(self, values: Float64[Tensor, "rows n"], columns: Int64[Tensor, " n"]) -> Float64[Tensor, "rows n"]:
+        return self._values()[self._nearest_index(values)].double()
+
+    def snapped(self, weight: Tensor) -> Codebook:
+        index = self._nearest_index(weight.detach().reshape(self.shape))
+        return Codebook(self.centroids.detach().cpu(), index, self.table)
+
+    def _values(self) -> Tensor:
+        """What the centroids are in the file."""
+        return self.centroids.detach().cpu().to(TABLE_DTYPES[self.table]).to(torch.float32)
+
+    def _nearest_index(self, values: Tensor) -> Tensor:
+        return torch.from_numpy(assign(values.cpu().numpy(), self._values().numpy()).astype(np.int64))
 
     @classmethod
     def lift(cls, storage: Storage) -> Codebook | None:

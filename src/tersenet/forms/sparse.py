@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from tersenet.bits import IntStream
@@ -80,6 +81,24 @@ class Sparse(Form):
     def lower(self, coder: str) -> Storage:
         values = self.values.lower(coder)
         return smallest_layout(self.position.cpu().numpy(), self.shape, values, coder)
+
+    def nearest(self, values: Float64[Tensor, "rows n"], columns: Int64[Tensor, " n"]) -> Float64[Tensor, "rows n"]:
+        """Zero where nothing is kept; elsewhere what the form of the values has."""
+        rows = len(values)
+        width = int(np.prod(self.shape)) // rows
+        flat = torch.arange(rows)[:, None] * width + columns
+        position = self.position.cpu()
+        found = torch.searchsorted(position, flat).clamp(max=max(len(position) - 1, 0))
+        kept = position[found] == flat if len(position) else torch.zeros_like(flat, dtype=torch.bool)
+        nearest = torch.zeros_like(values)
+        if bool(kept.any()):
+            nearest[kept] = self.values.nearest(values[kept][None], found[kept])[0]
+        return nearest
+
+    def snapped(self, weight: Tensor) -> Sparse:
+        position = self.position.cpu()
+        kept = weight.detach().cpu().reshape(-1)[position]
+        return Sparse(self.values.snapped(kept) if len(kept) else Dense(kept), position, self.shape)
 
     @classmethod
     def lift(cls, storage: Storage) -> Sparse | None:
