@@ -92,7 +92,7 @@ def _store(network: Network, original: Network, meeting: Meeting, fit: Fit, damp
 
 def fed_back(form: Form, target: Matrices, hessians: Float64[np.ndarray, "groups features features"]) -> Matrices:
     """Values of `form` for each weight, with errors carried to the columns that are still open."""
-    groups, out, features = target.shape
+    groups, out, _ = target.shape
     together = form.columns_together
     order = _order(np.einsum("gff->f", hessians), together)
     factors = [factorise(hessian, order) for hessian in hessians]
