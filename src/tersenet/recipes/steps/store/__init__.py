@@ -16,6 +16,11 @@ def _form(entry: Any) -> Any:
     return entry.get("form", "codebook") if isinstance(entry, dict) else entry.form
 
 
+def store_steps() -> dict[str, type[StoreStep]]:
+    """The step of each form, by the form's name."""
+    return {form.__metadata__[0].tag: get_args(form)[0] for form in get_args(_Forms)}
+
+
 AnyStore = Annotated[
     _Forms,
     Discriminator(
@@ -25,4 +30,4 @@ AnyStore = Annotated[
     ),
 ]
 
-__all__ = ["AnyStore", "StoreCodebook", "StoreDense", "StoreStep"]
+__all__ = ["AnyStore", "StoreCodebook", "StoreDense", "StoreStep", "store_steps"]

@@ -22,6 +22,11 @@ class StoreCodebook(StoreStep):
     init: Literal["forgy", "density", "linear", "optimum"] = "linear"
     dtype: Literal["float32", "float16"] = Field("float32", description="of the shared values")
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreCodebook, ...]:
+        """From the most bits to the fewest."""
+        return tuple(cls.model_validate({"bits": bits}) for bits in (8, 7, 6, 5, 4, 3, 2, 1))
+
     def label(self, stage: int) -> str:
         return "share"
 

@@ -17,6 +17,10 @@ class StoreDense(StoreStep):
     form: Literal["dense"]
     dtype: Literal["float32", "float16"] = "float32"
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreDense, ...]:
+        return (cls(form="dense"), cls(form="dense", dtype="float16"))
+
     def label(self, stage: int) -> str:
         return f"store {self.dtype}"
 
