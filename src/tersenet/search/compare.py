@@ -171,7 +171,7 @@ class _Comparing:
             **known,
             file_bytes=len(data),
             rate=round(record.original_bytes / len(data), 4),
-            formula_rate=round(table["formula_rate"], 4) if table["formula_bits"] else None,
+            formula_rate=round(table["formula_rate"], 4) if table["stored"] == table["weights"] else None,
             quality=score.quality,
             # 0.30000000000000004 points are 0.3.
             lost_points=round(100 * (record.original - score.quality), 8),
