@@ -7,7 +7,7 @@ import torch
 
 from tersenet.errors import TersenetError
 from tersenet.forms import Uniform, form_class, lift
-from tersenet.forms.uniform import usable_step
+from tersenet.forms._grid import usable_step
 from tersenet.storage import Affine, Floats, Reshape, size_bytes
 
 
@@ -58,7 +58,7 @@ def test_a_step_learns_while_levels_stay():
 
 def test_zeros_cost_little_under_an_entropy_coder():
     weight = torch.where(torch.rand(64, 64, generator=torch.Generator().manual_seed(1)) > 0.9, _weight(64, 64), 0.0)
-    tree = Uniform.nearest(weight, torch.tensor([4.0])).lower("rans")
+    tree = Uniform.on_grid(weight, torch.tensor([4.0])).lower("rans")
     assert size_bytes(tree, "rans") < 64 * 64 // 8 // 4
 
 
@@ -77,10 +77,10 @@ def test_another_forms_storage_is_not_lifted():
     ("make", "sentence"),
     [
         (lambda: Uniform.fit(_weight(2, 2), bits=1), "2 to 16 can be"),
-        (lambda: Uniform.fit(_weight(2, 2), per="column"), "one per tensor or per row"),
-        (lambda: Uniform.nearest(_weight(2, 2), torch.tensor([0.0])), "steps of a grid are positive"),
-        (lambda: Uniform.nearest(_weight(2, 2), torch.tensor([float("nan")])), "steps of a grid are positive"),
-        (lambda: Uniform.nearest(torch.full((2, 2), 1e6), torch.tensor([1e-3])), "take a larger step"),
+        (lambda: Uniform.fit(_weight(2, 2), per="column"), "one per tensor, per row, or"),
+        (lambda: Uniform.on_grid(_weight(2, 2), torch.tensor([0.0])), "steps of a grid are positive"),
+        (lambda: Uniform.on_grid(_weight(2, 2), torch.tensor([float("nan")])), "steps of a grid are positive"),
+        (lambda: Uniform.on_grid(torch.full((2, 2), 1e6), torch.tensor([1e-3])), "take a larger step"),
         (lambda: Uniform(torch.zeros(2, 3, dtype=torch.int32), torch.ones(4)), r"steps of shape \(4,\)"),
     ],
 )

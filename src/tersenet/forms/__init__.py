@@ -1,10 +1,30 @@
 """Forms: how one weight tensor is stored while it can still learn."""
 
+from tersenet.forms._learned_step import LearnedStep
 from tersenet.forms.base import FORMS, Form, form_class, lift
+from tersenet.forms.binary import Binary
 from tersenet.forms.codebook import Codebook
 from tersenet.forms.dense import Dense
+from tersenet.forms.fixed_point import FixedPoint
+from tersenet.forms.latent import Latent
 from tersenet.forms.masked import Masked
 from tersenet.forms.sparse import Sparse
+from tersenet.forms.ternary import Ternary
 from tersenet.forms.uniform import Uniform
 
-__all__ = ["FORMS", "Codebook", "Dense", "Form", "Masked", "Sparse", "Uniform", "form_class", "lift"]
+__all__ = [
+    "FORMS",
+    "Binary",
+    "Codebook",
+    "Dense",
+    "FixedPoint",
+    "Form",
+    "Latent",
+    "LearnedStep",
+    "Masked",
+    "Sparse",
+    "Ternary",
+    "Uniform",
+    "form_class",
+    "lift",
+]

@@ -17,6 +17,9 @@ from tersenet.storage import Storage
 FORMS: dict[str, str] = {
     "sparse": "tersenet.forms.sparse:Sparse",
     "codebook": "tersenet.forms.codebook:Codebook",
+    "binary": "tersenet.forms.binary:Binary",
+    "ternary": "tersenet.forms.ternary:Ternary",
+    "fixed_point": "tersenet.forms.fixed_point:FixedPoint",
     "uniform": "tersenet.forms.uniform:Uniform",
     "dense": "tersenet.forms.dense:Dense",
     "masked": "tersenet.forms.masked:Masked",

@@ -6,11 +6,12 @@ from tersenet.graph.capture import capture
 from tersenet.graph.dead import remove_dead
 from tersenet.graph.fold import fold_batchnorm
 from tersenet.graph.layer import Layer
-from tersenet.graph.network import Network, WeightedLayer
+from tersenet.graph.network import Around, Network, WeightedLayer
 from tersenet.graph.shapes import value_shapes
 from tersenet.graph.surgery import Group, coupled_groups, remove_channels, remove_rows
 
 __all__ = [
+    "Around",
     "Bypass",
     "CaptureError",
     "Group",

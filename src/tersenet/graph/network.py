@@ -25,11 +25,24 @@ from torch import Tensor, nn
 
 from tersenet.errors import TersenetError
 from tersenet.graph.layer import FORM, Layer, put, read
-from tersenet.graph.plan import always_trains, make_plan
+from tersenet.graph.plan import Step, always_trains, make_plan
 from tersenet.ir import Graph, Node, Parameter
 
 WEIGHTED = ("linear", "conv1d", "conv2d", "conv_transpose2d", "embedding")
 Watcher = Callable[[Tensor, Tensor], None]
+SIGNALS = "signals_around"
+
+
+class Around(nn.Module):
+    """What becomes of the signals of one operation while a network trains; a number format of a device, say."""
+
+    def before(self, given: Tensor) -> Tensor:
+        """What the operation gets in place of its input."""
+        return given
+
+    def after(self, result: Tensor) -> Tensor:
+        """What the others get in place of its output."""
+        return result
 
 
 @dataclass(frozen=True)
@@ -118,8 +131,12 @@ class Network(Layer):
             values[slot] = frozen[name] if name in frozen else read(layer, leaf)
         for slot, (layer, always) in self._modes:
             values[slot] = always or layer.training
+        around = self.around()
         for position, (step, dead) in enumerate(zip(plan.steps, plan.dead)):
-            step(values)
+            if position in around:
+                _run_around(around[position], step, values, *plan.watched[position])
+            else:
+                step(values)
             if watchers and position in watchers:
                 source, output = plan.watched[position]
                 watchers[position](values[source], values[output])
@@ -141,6 +158,19 @@ class Network(Layer):
                     f"input '{one.name}' has shape {tuple(given.shape)}; expected (batch, "
                     f"{', '.join(map(str, one.shape))})"
                 )
+
+    def put_around(self, modules: Mapping[int, Around]) -> None:
+        """From now on these stand around the nodes at the given positions; none, and nothing does."""
+        if not isinstance(self._modules.get(SIGNALS), _Signals | None):
+            raise TersenetError(f"the name '{SIGNALS}' is taken; rename that layer in the original network")
+        self._modules.pop(SIGNALS, None)
+        if modules:
+            self._modules[SIGNALS] = _Signals({str(position): module for position, module in modules.items()})
+
+    def around(self) -> dict[int, Around]:
+        """What stands around nodes, by position."""
+        signals = self._modules.get(SIGNALS)
+        return signals.by_position() if isinstance(signals, _Signals) else {}
 
     # Forms
 
@@ -248,6 +278,19 @@ class Network(Layer):
     def extra_repr(self) -> str:
         inputs = ", ".join(f"{one.name} {one.dtype} {list(one.shape)}" for one in self.graph.inputs)
         return f"{inputs} -> {', '.join(self.graph.output_names)}; {len(self.graph.nodes)} operations"
+
+
+class _Signals(nn.ModuleDict):
+    def by_position(self) -> dict[int, Around]:
+        return {int(position): module for position, module in self.items() if isinstance(module, Around)}
+
+
+def _run_around(module: Around, step: Step, values: list[Any], source: int, output: int) -> None:
+    given = values[source]
+    values[source] = module.before(given)
+    step(values)
+    values[source] = given
+    values[output] = module.after(values[output])
 
 
 class _Plain(nn.Module):

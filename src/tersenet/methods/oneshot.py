@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.forms import Uniform
-from tersenet.forms.uniform import usable_step
+from tersenet.forms._grid import usable_step
 from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.walk import Walk
 from tersenet.ir import Value

@@ -15,34 +15,42 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.forms import Form, Sparse
+from tersenet.forms import Dense, Form, Sparse
 from tersenet.graph import Network, WeightedLayer
 from tersenet.methods._after import holder_of_mean, take_up
 from tersenet.methods._feedback import BLOCK, Factor, damped, factorise, feed_back
 from tersenet.methods._meetings import GEMM, Meeting, meetings
 from tersenet.methods._moments import Moments, least_squares, matrix_of, moments
 from tersenet.methods._surgeon import values_of
+from tersenet.methods.latent import attach_whole
 from tersenet.methods.select import replace_form
 from tersenet.methods.share import attach_values
 
 Fit = Callable[[Tensor], Form]
+Attach = Callable[[Network, str, Fit], None]
 # A second moment of so many columns takes 0.8 GB, and a few like it are at work at once.
 MOST_COLUMNS = 10_000
 Matrices = Float64[np.ndarray, "groups out features"]
 
 
 def store_calibrated(
-    network: Network, batches: Sequence[tuple[Tensor, ...]], fits: Mapping[str, Fit], *, damping: float = 0.01
+    network: Network,
+    batches: Sequence[tuple[Tensor, ...]],
+    fits: Mapping[str, Fit],
+    *,
+    damping: float = 0.01,
+    attach: Attach = attach_values,
 ) -> list[str]:
-    """Hold the weights named in `fits` by the forms that these make, in place; zeros that are there stay.
+    """Hold the weights named in `fits` by the forms that these make, in place; zeros of pruned weights stay.
 
     batches   inputs to calibrate on, all of them in memory at once
     fits      by weight: from it, or the vector of what is not zero in it, to a form that says what is `nearest`
     damping   added to second moments, of their mean diagonal
+    attach    puts a form in place of a weight: `attach_values` keeps all zeros, `attach_whole` those of sparse forms
 
     Returns a sentence for each weight whose form is not calibrated: of layers other than linear, conv1d and conv2d, of
     more than MOST_COLUMNS columns, or of vectors of neighbours inside a sparse form.
@@ -55,17 +63,17 @@ def store_calibrated(
     for meeting in meetings(network, original, batches, fits):
         layer = meeting[0]
         if layer.op not in GEMM:
-            attach_values(network, layer.weight, fits[layer.weight])
+            attach(network, layer.weight, fits[layer.weight])
             notes.append(f"{layer.weight}: stored without calibration; error feedback knows no {layer.op}")
         elif (columns := original.dense(layer.weight)[0].numel()) > MOST_COLUMNS:
-            attach_values(network, layer.weight, fits[layer.weight])
+            attach(network, layer.weight, fits[layer.weight])
             notes.append(f"{layer.weight}: stored without calibration; {columns} columns are above {MOST_COLUMNS}")
-        elif not _store(network, original, meeting, fits[layer.weight], damping):
+        elif not _store(network, original, meeting, fits[layer.weight], damping, attach):
             notes.append(f"{layer.weight}: without error feedback; sub-vectors of what is not zero lie in no columns")
     return notes
 
 
-def _store(network: Network, original: Network, meeting: Meeting, fit: Fit, damping: float) -> bool:
+def _store(network: Network, original: Network, meeting: Meeting, fit: Fit, damping: float, attach: Attach) -> bool:
     """Whether errors could be fed back; the weight is stored in any case."""
     layer, given, wanted = meeting
     weight = original.dense(layer.weight)
@@ -77,8 +85,9 @@ def _store(network: Network, original: Network, meeting: Meeting, fit: Fit, damp
     # Where nothing takes up means, they count, and the bias stays what it is.
     cross = met.cross if holder is not None else met.cross - met.inputs[:, :, None] * bias[:, None, :]
     hessians = np.stack([damped(gram, met.count, damping) for gram in met.gram])
-    target = _target(matrix, hessians, met, cross)
-    form = _fitted(network, layer.weight, target, fit)
+    all_free = attach is attach_whole and not isinstance(network.form(layer.weight), Sparse)
+    target = _target(matrix, (matrix != 0) | all_free, hessians, met, cross)
+    form = _fitted(network, layer.weight, target, fit, attach)
     feeds = not (isinstance(form, Sparse) and form.values.columns_together > 1)
     if feeds:
         decided = fed_back(form, target, hessians)
@@ -120,8 +129,14 @@ def _order(importance: Float64[np.ndarray, " features"], together: int) -> Int64
     return np.concatenate([groups[falling].reshape(-1), np.arange(whole, len(importance))])
 
 
-def _target(matrix: Matrices, hessians: np.ndarray, met: Moments, cross: np.ndarray) -> Matrices:
-    """What answers best in place of the weight, with zeros where it has them.
+def _target(
+    matrix: Matrices,
+    free: Bool[np.ndarray, "groups out features"],
+    hessians: np.ndarray,
+    met: Moments,
+    cross: np.ndarray,
+) -> Matrices:
+    """What answers best in place of the weight, with zeros where it is not free.
 
     Where rows are few, only a part of the way is gone: least squares fits what chance has put into them. LeNet-5 with 2
     values a layer, 256 inputs: 77.9 % of the test set the whole way, 97.1 % so, 92.8 % from the weight itself.
@@ -130,19 +145,21 @@ def _target(matrix: Matrices, hessians: np.ndarray, met: Moments, cross: np.ndar
     target = np.empty(matrix.shape)
     for group, rows in enumerate(matrix):
         best = rows + part * (least_squares(rows, hessians[group], met.gram[group], cross[group]) - rows)
-        kept = rows != 0
-        if not kept.all():
-            best = values_of(best, hessians[group], kept, kept, np.ones(len(rows)))
+        if not free[group].all():
+            best = values_of(best, hessians[group], free[group], free[group], np.ones(len(rows)))
         target[group] = best
     return target
 
 
-def _fitted(network: Network, name: str, target: Matrices, fit: Fit) -> Form:
-    weight = network.dense(name)
-    if network.form(name) is not None:
+def _fitted(network: Network, name: str, target: Matrices, fit: Fit, attach: Attach) -> Form:
+    held = network.form(name)
+    weight = torch.from_numpy(target).float().reshape(network.dense(name).shape)
+    if held is not None:
         network.detach(name)
-    network.set_tensor(name, torch.from_numpy(target).float().reshape(weight.shape))
-    attach_values(network, name, fit)
+    network.set_tensor(name, weight)
+    if isinstance(held, Sparse):
+        network.attach(name, Sparse(Dense(weight.reshape(-1)[held.position]), held.position, held.shape))
+    attach(network, name, fit)
     form = network.form(name)
     assert form is not None
     return form

@@ -5,10 +5,21 @@ from typing import Annotated, Any, get_args
 from pydantic import Discriminator, Tag
 
 from tersenet.recipes.steps.store.base import StoreStep
+from tersenet.recipes.steps.store.binary import StoreBinary
 from tersenet.recipes.steps.store.codebook import StoreCodebook
 from tersenet.recipes.steps.store.dense import StoreDense
+from tersenet.recipes.steps.store.fixed_point import StoreFixedPoint
+from tersenet.recipes.steps.store.ternary import StoreTernary
+from tersenet.recipes.steps.store.uniform import StoreUniform
 
-_Forms = Annotated[StoreCodebook, Tag("codebook")] | Annotated[StoreDense, Tag("dense")]
+_Forms = (
+    Annotated[StoreCodebook, Tag("codebook")]
+    | Annotated[StoreDense, Tag("dense")]
+    | Annotated[StoreBinary, Tag("binary")]
+    | Annotated[StoreTernary, Tag("ternary")]
+    | Annotated[StoreUniform, Tag("uniform")]
+    | Annotated[StoreFixedPoint, Tag("fixed_point")]
+)
 
 
 def _form(entry: Any) -> Any:
@@ -30,4 +41,14 @@ AnyStore = Annotated[
     ),
 ]
 
-__all__ = ["AnyStore", "StoreCodebook", "StoreDense", "StoreStep", "store_steps"]
+__all__ = [
+    "AnyStore",
+    "StoreBinary",
+    "StoreCodebook",
+    "StoreDense",
+    "StoreFixedPoint",
+    "StoreStep",
+    "StoreTernary",
+    "StoreUniform",
+    "store_steps",
+]

@@ -44,16 +44,21 @@ class StoreStep(Step):
     def needs_data(self) -> bool:
         return self.calibrate > 0 or super().needs_data
 
+    @staticmethod
+    def attach(network: Network, name: str, fit: Fit) -> None:
+        """Put what `fit` makes in place of a weight."""
+        attach_values(network, name, fit)
+
     def change(self, network: Network, at: Situation) -> Changed:
         notes: list[str] = []
         fits = {layer.weight: self.fit(layer, network, at, notes) for layer in select_layers(network, self.where)}
         if self.calibrate:
             network = network.cpu()
             inputs = self._inputs(network, at, notes)
-            notes += store_calibrated(network, inputs, fits, damping=self.damping)
+            notes += store_calibrated(network, inputs, fits, damping=self.damping, attach=self.attach)
         else:
             for name, fit in fits.items():
-                attach_values(network, name, fit)
+                self.attach(network, name, fit)
         return network, notes
 
     def _inputs(self, network: Network, at: Situation, notes: list[str]) -> list[tuple[Tensor, ...]]:
