@@ -16,6 +16,8 @@ from tersenet.storage import Storage
 FORMS: dict[str, str] = {
     "sparse": "tersenet.forms.sparse:Sparse",
     "codebook": "tersenet.forms.codebook:Codebook",
+    "product": "tersenet.forms.product:Product",
+    "residual": "tersenet.forms.residual:Residual",
     "uniform": "tersenet.forms.uniform:Uniform",
     "dense": "tersenet.forms.dense:Dense",
     "masked": "tersenet.forms.masked:Masked",
