@@ -9,4 +9,16 @@ from tersenet.forms.residual import Residual
 from tersenet.forms.sparse import Sparse
 from tersenet.forms.uniform import Uniform
 
-__all__ = ["FORMS", "Codebook", "Dense", "Form", "Masked", "Product", "Residual", "Sparse", "Uniform", "form_class", "lift"]
+__all__ = [
+    "FORMS",
+    "Codebook",
+    "Dense",
+    "Form",
+    "Masked",
+    "Product",
+    "Residual",
+    "Sparse",
+    "Uniform",
+    "form_class",
+    "lift",
+]

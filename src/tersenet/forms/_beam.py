@@ -7,19 +7,18 @@ section 3): the best codes given the tables are hard to find exactly, and a beam
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
 from tersenet.forms._vector_kmeans import costs, means
+from tersenet.forms._vector_part import Codes, Tables, total
 
 # Sums held at once: points times beam times entries.
 HELD = 1 << 18
 
-Tables = list[Float32[np.ndarray, "k dim"]]
-
 
 def beam_codes(
     points: Float32[np.ndarray, "n dim"], tables: Tables, beam: int, weights: np.ndarray | None = None
-) -> Int64[np.ndarray, "tables n"]:
+) -> Codes:
     """One code into each table, in order; after each table the `beam` best partial sums go on. beam 1 is greedy."""
     largest = max(len(table) for table in tables)
     rows = max(1, HELD // (largest * beam))
@@ -64,7 +63,7 @@ def refit(
     the others leave. An entry that nothing takes stays.
     """
     fitted = [table.copy() for table in tables]
-    rest = points - sum(table[chosen] for table, chosen in zip(fitted, codes))
+    rest = points - total(fitted, codes)
     for _ in range(sweeps if len(tables) > 1 else 1):
         for number, chosen in enumerate(codes):
             rest = rest + fitted[number][chosen]
@@ -75,7 +74,4 @@ def refit(
 
 def error_of(points: np.ndarray, tables: Tables, codes: np.ndarray, weights: np.ndarray | None = None) -> float:
     """The squared error of the sums, float64."""
-    total = tables[0][codes[0]]
-    for table, chosen in zip(tables[1:], codes[1:]):
-        total = total + table[chosen]
-    return float(costs(points, total, weights).sum())
+    return float(costs(points, total(tables, codes), weights).sum())

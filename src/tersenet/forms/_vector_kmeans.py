@@ -10,6 +10,7 @@ READ FIRST
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -45,16 +46,11 @@ def cluster_vectors(
     few = _distinct(points, k, seed)
     if few is not None:
         return few, nearest(points, few)
-    size = SAMPLE * k
-    if len(points) <= size:
-        start = plus_plus(points, k, importance, seed)
-        centroids = _lloyd(points, start, importance, iterations, SETTLED)
-    else:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(points), size, replace=False))
-        part, part_weights = points[chosen], None if importance is None else importance[chosen]
-        start = plus_plus(part, k, part_weights, seed)
-        start = _lloyd(part, start, part_weights, iterations, SETTLED)
-        centroids = _lloyd(points, start, importance, iterations, SETTLED_FROM_SAMPLE)
+    part, part_weights = sample(points, importance, k, seed)
+    centroids = plus_plus(part, k, part_weights, seed)
+    centroids = _lloyd(part, centroids, part_weights, iterations, SETTLED)
+    if part is not points:
+        centroids = _lloyd(points, centroids, importance, iterations, SETTLED_FROM_SAMPLE)
     return centroids, nearest(points, centroids, importance)
 
 
@@ -68,26 +64,29 @@ def nearest(
     return codes
 
 
-def score_blocks(points: np.ndarray, centroids: np.ndarray, weights: np.ndarray | None):  # type: ignore[no-untyped-def]
+def score_blocks(
+    points: np.ndarray, centroids: np.ndarray, weights: np.ndarray | None
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of the points with their scores (points, k): the larger, the less the cost; x x^T is left out."""
     rows = max(1, SCORES // len(centroids))
+    # From their middle: far from it, products would lose the digits that tell centroids apart.
+    middle = centroids.mean(0)
+    centroids = centroids - middle
     across = np.ascontiguousarray(centroids.T)
     half = np.square(centroids).sum(1) / 2
     half_squares = np.square(across) / 2
     for start in range(0, len(points), rows):
         part = slice(start, start + rows)
         if weights is None:
-            scores = points[part] @ across
+            scores = (points[part] - middle) @ across
             scores -= half
         else:
-            scores = (points[part] * weights[part]) @ across
+            scores = ((points[part] - middle) * weights[part]) @ across
             scores -= weights[part] @ half_squares
         yield part, scores
 
 
-def costs(
-    points: np.ndarray, chosen: np.ndarray, weights: np.ndarray | None = None
-) -> Float64[np.ndarray, " n"]:
+def costs(points: np.ndarray, chosen: np.ndarray, weights: np.ndarray | None = None) -> Float64[np.ndarray, " n"]:
     """Of each point with its own centroid (n, dim), or with one for all (dim,)."""
     squares = np.square(points - chosen)
     if weights is not None:
@@ -101,22 +100,30 @@ def means(
     """The centroid of least cost for the points of each code; where nothing weighs, what it was `before`."""
     found = np.empty(before.shape)
     k = len(before)
-    mass = None if weights is not None else np.bincount(codes, minlength=k).astype(np.float64)
+    mass = np.bincount(codes, minlength=k).astype(np.float64)
     for axis in range(points.shape[1]):
         column = points[:, axis].astype(np.float64)
         if weights is not None:
-            mass = np.bincount(codes, weights=weights[:, axis], minlength=k)
+            mass = np.bincount(codes, weights=weights[:, axis], minlength=k).astype(np.float64)
             column *= weights[:, axis]
-        assert mass is not None
         total = np.bincount(codes, weights=column, minlength=k)
         found[:, axis] = np.where(mass > 0, total / np.where(mass > 0, mass, 1), before[:, axis])
     return found.astype(np.float32)
+
+
+def sample(points: np.ndarray, weights: np.ndarray | None, k: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Enough points for k centroids to begin with, in their order: all, or some drawn without their weights."""
+    if len(points) <= SAMPLE * k:
+        return points, weights
+    chosen = np.sort(np.random.default_rng(seed).choice(len(points), SAMPLE * k, replace=False))
+    return points[chosen], None if weights is None else weights[chosen]
 
 
 def plus_plus(points: np.ndarray, k: int, weights: np.ndarray | None, seed: int) -> Float32[np.ndarray, "k dim"]:
     """k of the points, each drawn by its cost with the ones before; the best of a few drawn each time."""
     draw = np.random.default_rng(seed)
     tries = 2 + int(np.log(k))
+    given, points = points, points - points.mean(0)
     weighed = points if weights is None else points * weights
     own = (weighed * points).sum(1)
     chosen = np.empty(k, np.int64)
@@ -134,7 +141,7 @@ def plus_plus(points: np.ndarray, k: int, weights: np.ndarray | None, seed: int)
         np.minimum(np.maximum(apart, 0, out=apart), least, out=apart)
         best = int(apart.sum(1, dtype=np.float64).argmin())
         chosen[number], least = drawn[best], apart[best : best + 1].copy()
-    return points[chosen]
+    return given[chosen]
 
 
 def _lloyd(

@@ -82,3 +82,19 @@ def check_weight(weight: Tensor, what: str) -> Tensor:
     if bad:
         raise TersenetError(f"{what}: {bad} of {weight.numel()} weights are NaN or infinite; repair the network first")
     return weight
+
+
+def spread_importance(importance: Tensor | None, weight: Tensor, what: str) -> Tensor | None:
+    """Importance of each weight: as it came, or from one number a column of the weight's matrix. Refused otherwise."""
+    if importance is None:
+        return None
+    importance = importance.detach().to("cpu", torch.float32)
+    if importance.shape == weight.shape:
+        return importance
+    columns = weight.numel() if weight.ndim < 2 else weight.numel() // weight.shape[0]
+    if importance.shape == (columns,):
+        return importance.expand(weight.numel() // columns, columns).reshape(weight.shape)
+    raise TersenetError(
+        f"{what}: importance of shape {tuple(importance.shape)} for a weight of shape {tuple(weight.shape)}; "
+        f"give one number a weight, or one for each of its {columns} columns"
+    )

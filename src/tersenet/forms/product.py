@@ -12,8 +12,9 @@ from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.forms._vector_kmeans import cluster_vectors, nearest
-from tersenet.forms._vectors import Axis, Codes, Part, Tables, VectorForm, cuts, lanes_of, spread_importance, vectors_of
-from tersenet.forms.base import check_weight
+from tersenet.forms._vector_part import Axis, Codes, Part, Tables, cuts, lanes_of, vectors_of
+from tersenet.forms._vectors import VectorForm
+from tersenet.forms.base import check_weight, spread_importance
 
 
 class Product(VectorForm):

@@ -7,8 +7,15 @@ from pydantic import Discriminator, Tag
 from tersenet.recipes.steps.store.base import StoreStep
 from tersenet.recipes.steps.store.codebook import StoreCodebook
 from tersenet.recipes.steps.store.dense import StoreDense
+from tersenet.recipes.steps.store.product import StoreProduct
+from tersenet.recipes.steps.store.residual import StoreResidual
 
-_Forms = Annotated[StoreCodebook, Tag("codebook")] | Annotated[StoreDense, Tag("dense")]
+_Forms = (
+    Annotated[StoreCodebook, Tag("codebook")]
+    | Annotated[StoreProduct, Tag("product")]
+    | Annotated[StoreResidual, Tag("residual")]
+    | Annotated[StoreDense, Tag("dense")]
+)
 
 
 def _form(entry: Any) -> Any:
@@ -25,4 +32,4 @@ AnyStore = Annotated[
     ),
 ]
 
-__all__ = ["AnyStore", "StoreCodebook", "StoreDense", "StoreStep"]
+__all__ = ["AnyStore", "StoreCodebook", "StoreDense", "StoreProduct", "StoreResidual", "StoreStep"]
