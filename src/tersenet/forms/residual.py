@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.forms._beam import beam_codes, error_of, refit
-from tersenet.forms._vector_kmeans import cluster_vectors
+from tersenet.forms._vector_kmeans import cluster_vectors, sample
 from tersenet.forms._vector_part import Axis, Codes, Part, Tables, cuts, lanes_of, vectors_of
 from tersenet.forms._vectors import VectorForm
 from tersenet.forms.base import check_weight, spread_importance
@@ -76,22 +76,32 @@ class Residual(VectorForm):
 def _fit(
     points: np.ndarray, k: int, rounds: int, beam: int, weights: np.ndarray | None, seed: int
 ) -> tuple[Tables, np.ndarray]:
+    """Tables and codes; of many points a sample makes the tables, and the last search and fit are over all."""
+    part, part_weights = sample(points, weights, k, seed)
+    tables, codes = _fit_part(part, k, rounds, beam, part_weights, seed)
+    if part is not points:
+        codes = beam_codes(points, tables, beam, weights)
+        tables = refit(points, tables, codes, weights)
+    return tables, codes
+
+
+def _fit_part(
+    points: np.ndarray, k: int, rounds: int, beam: int, weights: np.ndarray | None, seed: int
+) -> tuple[Tables, np.ndarray]:
     """Tables round by round, then search and least squares in turn while that helps; the best that was seen."""
     tables: Tables = []
     chosen: list[np.ndarray] = []
     rest = points
     for number in range(rounds):
-        entries, codes = cluster_vectors(rest, k, weights=weights, seed=seed + number)
+        entries, found = cluster_vectors(rest, k, weights=weights, seed=seed + number)
         tables.append(entries)
-        chosen.append(codes)
-        rest = rest - entries[codes]
+        chosen.append(found)
+        rest = rest - entries[found]
         if not rest.any():
             break
-    best_tables, best_codes = tables, np.stack(chosen)
-    best = error_of(points, tables, best_codes, weights)
-    if len(tables) == 1:
-        return best_tables, best_codes
-    for _ in range(ROUNDS):
+    codes = np.stack(chosen)
+    best, best_tables, best_codes = error_of(points, tables, codes, weights), tables, codes
+    for _ in range(ROUNDS if len(tables) > 1 else 0):
         codes = beam_codes(points, tables, beam, weights)
         tables = refit(points, tables, codes, weights)
         error = error_of(points, tables, codes, weights)

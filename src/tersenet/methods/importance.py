@@ -23,7 +23,7 @@ def input_importance(network: Network, batches: Iterable[Any], layer: WeightedLa
     mean_square = (found.input_square / max(found.count, 1)).to(torch.float32)
     shape = network.dense(layer.weight).shape
     if layer.op == "conv_transpose2d":  # its rows are the inputs
-        return mean_square.reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
+        return mean_square.reshape(-1, *[1] * (len(shape) - 1)).expand(shape).contiguous()
     groups, features = mean_square.shape
     by_row = mean_square[:, None].expand(groups, shape[0] // groups, features)
-    return by_row.reshape(shape)
+    return by_row.reshape(shape).contiguous()

@@ -34,7 +34,7 @@ class StoreProduct(StoreClustered):
     @classmethod
     def over_range(cls) -> tuple[StoreProduct, ...]:
         """From the most bits a weight to the fewest."""
-        points = ((2, 8), (2, 6), (4, 8), (4, 6), (8, 8), (8, 6))
+        points = ((2, 8), (2, 6), (4, 8), (4, 6), (8, 8), (8, 4))
         return tuple(cls.model_validate({"form": "product", "dim": dim, "bits": bits}) for dim, bits in points)
 
     def label(self, stage: int) -> str:

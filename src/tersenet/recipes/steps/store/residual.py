@@ -34,7 +34,7 @@ class StoreResidual(StoreClustered):
     @classmethod
     def over_range(cls) -> tuple[StoreResidual, ...]:
         """From the most bits a weight to the fewest."""
-        points = ((4, 2, 8), (4, 2, 6), (8, 3, 8), (8, 2, 8), (8, 2, 6), (16, 2, 8))
+        points = ((4, 3, 8), (4, 2, 8), (8, 3, 8), (8, 2, 8), (8, 2, 6), (16, 2, 8))
         return tuple(
             cls.model_validate({"form": "residual", "dim": dim, "rounds": rounds, "bits": bits})
             for dim, rounds, bits in points
