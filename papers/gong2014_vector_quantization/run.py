@@ -55,18 +55,18 @@ def settings(method: str) -> Iterator[tuple[str, Fit | int]]:
             yield f"bits {bits}", partial(Codebook.fit, k=2**bits, init="optimum")
     elif method == "product":
         for dim in (2, 4, 7, 14, 28):
-            for bits in (1, 2, 3, 4, 5):
+            for bits in (1, 2, 3, 4):
                 yield f"dim {dim}, bits {bits}", partial(Product.fit, k=2**bits, dim=dim, shared=False)
     elif method == "product_shared":
         for dim in (2, 3, 4, 8):
-            for bits in (2, 4, 6, 8, 10):
+            for bits in (2, 4, 6, 8):
                 yield f"dim {dim}, bits {bits}", partial(Product.fit, k=2**bits, dim=dim)
     elif method == "residual":
         for rounds in (1, 2, 4, 8):
-            for bits in (1, 2, 3, 4, 5):
+            for bits in (1, 2, 3, 4):
                 yield f"rounds {rounds}, bits {bits}", partial(Residual.fit, k=2**bits, rounds=rounds)
     elif method == "residual_shared":
-        for dim, rounds in ((4, 2), (8, 2), (8, 3), (16, 2), (16, 4)):
+        for dim, rounds in ((8, 2), (8, 3), (16, 4)):
             for bits in (4, 6, 8):
                 name = f"dim {dim}, rounds {rounds}, bits {bits}"
                 yield name, partial(Residual.fit, k=2**bits, rounds=rounds, dim=dim)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from tersenet.bits import entropy_bits
 from tersenet.errors import TersenetError
@@ -126,7 +125,7 @@ class VectorForm(Form):
             start += wide
         return found
 
-    def snapped(self, weight: Tensor) -> Self:
+    def snapped(self, weight: Tensor) -> VectorForm:
         """The same tables, each sub-vector of `weight` at its nearest."""
         weight = check_weight(weight, "tables of sub-vectors")
         if tuple(weight.shape) != self.shape:
@@ -149,7 +148,7 @@ class VectorForm(Form):
         return _shaped(tree, self.shape)
 
     @classmethod
-    def lift(cls, storage: Storage) -> Self | None:
+    def lift(cls, storage: Storage) -> VectorForm | None:
         tree = storage.source if isinstance(storage, Reshape) else storage
         axis: Axis = "in"
         if isinstance(tree, Permute):

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge
 from pydantic import Field
 from torch import Tensor
-from typing_extensions import Self
 
 from tersenet.calibration import sample_batches
 from tersenet.errors import TersenetError
@@ -49,10 +48,10 @@ class StoreClustered(StoreStep):
         batches = sample_batches(at.train, self.examples, min(BATCH, self.examples), at.seed)
         return as_kept(network, layer.weight, input_importance(network, batches, layer))
 
-    def with_table(self, setting: Setting, table: dict[str, Any]) -> Self | None:
+    def with_table(self, setting: Setting, table: dict[str, Any]) -> StoreClustered | None:
         return type(self)(**self.model_dump() | {"bits": table}) if setting == "bits" else None
 
-    def gentler(self) -> Self | None:
+    def gentler(self) -> StoreClustered | None:
         bits = {"*": self.bits} if isinstance(self.bits, int) else self.bits
         if all(width >= self.most_bits for width in bits.values()):
             return None
