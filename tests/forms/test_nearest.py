@@ -8,13 +8,27 @@ import pytest
 import torch
 
 from tersenet.errors import TersenetError
-from tersenet.forms import FORMS, Codebook, Dense, Form, Masked, Sparse, form_class
+from tersenet.forms import FORMS, Codebook, Dense, Form, Masked, Product, Residual, Sparse, Uniform, form_class
 
-OPTIONS = {"codebook": {"k": 5, "init": "optimum"}}
+OPTIONS = {
+    "codebook": {"k": 5, "init": "optimum"},
+    "product": {"k": 4, "dim": 3},
+    "residual": {"k": 4, "rounds": 2, "dim": 4, "beam": 3},
+}
 FITS = {name: partial(form_class(name).fit, **OPTIONS.get(name, {})) for name in FORMS} | {
     "codebook of float16": partial(Codebook.fit, k=6, init="optimum", table="float16"),
     "codebook of one value": partial(Codebook.fit, k=1),
     "float16": partial(Dense.fit, dtype="float16"),
+    "codebook of int8": partial(Codebook.fit, k=6, init="optimum", table="int8"),
+    "codebook of int8, a scale a row": partial(Codebook.fit, k=6, init="optimum", table="int8", per="row"),
+    "uniform by row": partial(Uniform.fit, bits=3, per="row"),
+    "uniform by groups": partial(Uniform.fit, bits=3, per=4),
+    "uniform from least to largest": partial(Uniform.fit, bits=2, symmetric=False),
+    "product along columns": partial(Product.fit, k=5, dim=2, axis="out"),
+    "product, a codebook a place": partial(Product.fit, k=3, dim=8, shared=False),
+    "residual of whole rows": partial(Residual.fit, k=3, rounds=2),
+    "sparse of int8 codebook": partial(Sparse.fit, values=partial(Codebook.fit, k=4, table="int8")),
+    "sparse of uniform": partial(Sparse.fit, values=partial(Uniform.fit, bits=3)),
     "sparse of codebook": partial(Sparse.fit, values=partial(Codebook.fit, k=4)),
     "sparse of float16": partial(Sparse.fit, values=partial(Dense.fit, dtype="float16")),
 }

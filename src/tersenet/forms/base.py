@@ -20,6 +20,8 @@ FORMS: dict[str, str] = {
     "binary": "tersenet.forms.binary:Binary",
     "ternary": "tersenet.forms.ternary:Ternary",
     "fixed_point": "tersenet.forms.fixed_point:FixedPoint",
+    "product": "tersenet.forms.product:Product",
+    "residual": "tersenet.forms.residual:Residual",
     "uniform": "tersenet.forms.uniform:Uniform",
     "dense": "tersenet.forms.dense:Dense",
     "masked": "tersenet.forms.masked:Masked",
@@ -29,14 +31,12 @@ FORMS: dict[str, str] = {
 class Form(nn.Module):
     """How one weight tensor is stored while it can still learn.
 
-    shape             of the weight that `forward` gives
-    columns_together  columns of the weight, flattened to (rows, columns), whose values are chosen together
+    shape   of the weight that `forward` gives
 
     A form owns its parameters; `forward` is differentiable, so that training reaches them.
     """
 
     shape: tuple[int, ...]
-    columns_together: int = 1
 
     # The form of this kind that stands nearest to a weight; each has options of its own, by keyword.
     fit: ClassVar[Callable[..., Form]]
@@ -52,6 +52,11 @@ class Form(nn.Module):
     def lower(self, coder: str) -> Storage:
         """Storage that decodes to exactly what `forward` gives; layouts are chosen for `coder`."""
         raise NotImplementedError
+
+    @property
+    def columns_together(self) -> int:
+        """Columns of the weight, flattened to (rows, columns), whose values are chosen together."""
+        return 1
 
     def nearest(self, values: Float64[Tensor, "rows n"], columns: Int64[Tensor, " n"]) -> Float64[Tensor, "rows n"]:
         """Of what the form can represent with the grid and tables it has, the nearest to each value.
@@ -104,3 +109,19 @@ def check_weight(weight: Tensor, what: str) -> Tensor:
     if bad:
         raise TersenetError(f"{what}: {bad} of {weight.numel()} weights are NaN or infinite; repair the network first")
     return weight
+
+
+def spread_importance(importance: Tensor | None, weight: Tensor, what: str) -> Tensor | None:
+    """Importance of each weight: as it came, or from one number a column of the weight's matrix. Refused otherwise."""
+    if importance is None:
+        return None
+    importance = importance.detach().to("cpu", torch.float32)
+    if importance.shape == weight.shape:
+        return importance
+    columns = weight.numel() if weight.ndim < 2 else weight.numel() // weight.shape[0]
+    if importance.shape == (columns,):
+        return importance.expand(weight.numel() // columns, columns).reshape(weight.shape)
+    raise TersenetError(
+        f"{what}: importance of shape {tuple(importance.shape)} for a weight of shape {tuple(weight.shape)}; "
+        f"give one number a weight, or one for each of its {columns} columns"
+    )

@@ -124,23 +124,30 @@ def _lift_codes(storage: Storage) -> Sparse | None:
 
 def _lift_scatter(storage: Storage) -> Sparse | None:
     """Any nesting of scatter, reshape and permute around one-dimensional values."""
-    leaf = storage
-    scattered = False
-    while isinstance(leaf, (Reshape, Permute, Scatter)):
-        scattered |= isinstance(leaf, Scatter)
-        leaf = leaf.values if isinstance(leaf, Scatter) else leaf.source
-    if not scattered or len(leaf.shape) != 1 or leaf.kind != "float":
+    leaf = _innermost_values(storage)
+    if leaf is None or len(leaf.shape) != 1 or leaf.kind != "float":
         return None
     # Send 1, 2, ... through the same placement: where number i lands is where value i - 1 belongs.
     count = leaf.numel
     numbers = IntStream(name="order", values=np.arange(1, count + 1), alphabet=count + 1)
     landed = decode(_with_leaf(storage, leaf, Integers(numbers))).reshape(-1)
     position = np.flatnonzero(landed)
+    order = landed[position].astype(np.int64) - 1
     try:
-        values = lift(reorder(leaf, landed[position].astype(np.int64) - 1))
+        values = lift(reorder(leaf, order) if (np.diff(order) < 0).any() else leaf)
     except TersenetError:
         return None
     return None if values is None else Sparse(values, torch.from_numpy(position), storage.shape)
+
+
+def _innermost_values(node: Storage) -> Storage | None:
+    """What the last scatter on the way down places; what lies below belongs to the form of the values."""
+    found = None
+    while isinstance(node, (Reshape, Permute, Scatter)):
+        if isinstance(node, Scatter):
+            found = node.values
+        node = node.values if isinstance(node, Scatter) else node.source
+    return found
 
 
 def _with_leaf(node: Storage, leaf: Storage, replacement: Storage) -> Storage:

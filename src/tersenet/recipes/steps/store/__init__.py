@@ -9,11 +9,15 @@ from tersenet.recipes.steps.store.binary import StoreBinary
 from tersenet.recipes.steps.store.codebook import StoreCodebook
 from tersenet.recipes.steps.store.dense import StoreDense
 from tersenet.recipes.steps.store.fixed_point import StoreFixedPoint
+from tersenet.recipes.steps.store.product import StoreProduct
+from tersenet.recipes.steps.store.residual import StoreResidual
 from tersenet.recipes.steps.store.ternary import StoreTernary
 from tersenet.recipes.steps.store.uniform import StoreUniform
 
 _Forms = (
     Annotated[StoreCodebook, Tag("codebook")]
+    | Annotated[StoreProduct, Tag("product")]
+    | Annotated[StoreResidual, Tag("residual")]
     | Annotated[StoreDense, Tag("dense")]
     | Annotated[StoreBinary, Tag("binary")]
     | Annotated[StoreTernary, Tag("ternary")]
@@ -47,6 +51,8 @@ __all__ = [
     "StoreCodebook",
     "StoreDense",
     "StoreFixedPoint",
+    "StoreProduct",
+    "StoreResidual",
     "StoreStep",
     "StoreTernary",
     "StoreUniform",
