@@ -3,6 +3,7 @@
 from tersenet.graph._translate import CaptureError
 from tersenet.graph.bypass import Bypass, bypass, bypasses
 from tersenet.graph.capture import capture
+from tersenet.graph.chains import Chain, replace_layers
 from tersenet.graph.dead import remove_dead
 from tersenet.graph.fold import fold_batchnorm
 from tersenet.graph.layer import Layer
@@ -13,6 +14,7 @@ from tersenet.graph.surgery import Group, coupled_groups, remove_channels, remov
 __all__ = [
     "Bypass",
     "CaptureError",
+    "Chain",
     "Group",
     "Layer",
     "Network",
@@ -25,5 +27,6 @@ __all__ = [
     "remove_channels",
     "remove_dead",
     "remove_rows",
+    "replace_layers",
     "value_shapes",
 ]
