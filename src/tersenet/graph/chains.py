@@ -59,7 +59,7 @@ def own_bias(network: Network, layer: WeightedLayer) -> str | None:
         return None
     weight, bias = Parameter(layer.weight), Parameter(layer.bias)
     readers = [node for node in network.graph.nodes if weight in node.tensors() or bias in node.tensors()]
-    own = all(node.get("weight") == weight and node.get("bias") == bias for node in readers)
+    own = all(node.arguments.get("weight") == weight and node.arguments.get("bias") == bias for node in readers)
     return layer.bias if own else None
 
 

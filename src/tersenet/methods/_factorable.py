@@ -25,7 +25,7 @@ def factorable(
     for layer in first_uses(select_layers(network, where)):
         why = why_no_chain(network, layer)
         if why is None and spatial and network.dense(layer.weight)[0, 0].numel() == 1:
-            why = "its kernel has one place, and low_rank is for such"
+            why = "it has no kernel of more than one place; low_rank is for such layers"
         if why is None:
             found.append(layer)
         else:

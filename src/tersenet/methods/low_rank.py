@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from tersenet.calibration import collect
 from tersenet.errors import TersenetError
 from tersenet.graph import Chain, Network, WeightedLayer, replace_layers
 from tersenet.graph.chains import own_bias
+from tersenet.methods._budget import Point, within
 from tersenet.methods.vbmf import vbmf
 
 # A tensor takes at most so many bytes in a file beside its numbers.
@@ -122,47 +122,19 @@ def ranks_within(
 ) -> list[int]:
     """Ranks by which all layers together take at most `budget`; the full rank stands for a layer that stays whole.
 
-    The error of a layer is the share of its energy that goes, and what lowers the sum of errors most for its bytes comes
-    first. Between ranks whose error lies above a line of others none is chosen. Refused: less than rank 1 everywhere takes.
+    The error of a layer is the share of its energy that goes, and the sum of errors is to be small. Refused: less than
+    rank 1 takes everywhere.
     """
-    paths = [_path(one, number_bytes, tensor_bytes) for one in spectra]
-    spent = sum(path[0][1] for path in paths)
-    if spent > budget:
-        raise TersenetError(
-            f"a budget of {budget:,} for {len(paths)} layers, which take {spent:,} even at rank 1; give more or name fewer"
-        )
-    at = [0] * len(paths)
-    moves = [
-        ((before[2] - after[2]) / (after[1] - before[1]), -number, -step)
-        for number, path in enumerate(paths)
-        for step, (before, after) in enumerate(pairwise(path))
-    ]
-    for _, minus_number, minus_step in sorted(moves, reverse=True):
-        number, step = -minus_number, -minus_step
-        price = paths[number][step + 1][1] - paths[number][step][1]
-        if at[number] == step and spent + price <= budget:
-            at[number], spent = step + 1, spent + price
-    return [path[place][0] for path, place in zip(paths, at)]
+    chosen = within([_points(one, number_bytes, tensor_bytes) for one in spectra], budget)
+    return [point.rank for point in chosen]
 
 
-def _path(spectrum: Spectrum, number_bytes: int, tensor_bytes: int) -> list[tuple[int, int, float]]:
-    """(rank, cost, error) along the lower convex hull, cheapest first."""
+def _points(spectrum: Spectrum, number_bytes: int, tensor_bytes: int) -> list[Point]:
     errors = 1 - np.cumsum(spectrum.energies) / spectrum.energies.sum()
     whole = spectrum.matrix.size * number_bytes + tensor_bytes
     cut = [(rank, spectrum.numbers(rank) * number_bytes + 2 * tensor_bytes) for rank in range(1, spectrum.full)]
-    points = [(rank, cost, float(errors[rank - 1])) for rank, cost in cut if cost < whole]
-    points.append((spectrum.full, whole, 0.0))
-    hull: list[tuple[int, int, float]] = []
-    for point in points:
-        while len(hull) > 1 and _above(hull[-2], hull[-1], point):
-            hull.pop()
-        hull.append(point)
-    return hull
-
-
-def _above(a: tuple[int, int, float], b: tuple[int, int, float], c: tuple[int, int, float]) -> bool:
-    """Whether b lies on or above the line from a to c."""
-    return (b[2] - a[2]) * (c[1] - a[1]) >= (c[2] - a[2]) * (b[1] - a[1])
+    points = [Point(rank, cost, float(errors[rank - 1])) for rank, cost in cut if cost < whole]
+    return [*points, Point(spectrum.full, whole, 0.0)]
 
 
 def shrinks(spectrum: Spectrum, rank: int) -> bool:
