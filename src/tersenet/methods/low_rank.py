@@ -108,8 +108,8 @@ def rank_by_energy(energies: Float64[np.ndarray, " full"], share: float) -> int:
 
 
 def rank_by_numbers(spectrum: Spectrum, share: float) -> int:
-    """The largest rank whose factors hold at most this share of the matrix's numbers; at least 1."""
-    return max(1, int(share * spectrum.matrix.size / sum(spectrum.matrix.shape)))
+    """The largest rank whose factors hold at most this share of the matrix's numbers, at least 1; the full one for all."""
+    return spectrum.full if share >= 1 else max(1, int(share * spectrum.matrix.size / sum(spectrum.matrix.shape)))
 
 
 def rank_by_vbmf(spectrum: Spectrum) -> int:
