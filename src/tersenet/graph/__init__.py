@@ -3,6 +3,7 @@
 from tersenet.graph._translate import CaptureError
 from tersenet.graph.bypass import Bypass, bypass, bypasses
 from tersenet.graph.capture import capture
+from tersenet.graph.chains import Chain, replace_layers
 from tersenet.graph.dead import remove_dead
 from tersenet.graph.fold import fold_batchnorm
 from tersenet.graph.layer import Layer
@@ -14,6 +15,7 @@ __all__ = [
     "Around",
     "Bypass",
     "CaptureError",
+    "Chain",
     "Group",
     "Layer",
     "Network",
@@ -26,5 +28,6 @@ __all__ = [
     "remove_channels",
     "remove_dead",
     "remove_rows",
+    "replace_layers",
     "value_shapes",
 ]

@@ -63,8 +63,8 @@ def sensitivity(
     """The quality of a network with each layer changed alone, to each level; the network itself stays as it is.
 
     data        a split of the zoo, or a loader of (x, y) batches: what is scored on
-    methods     prune (by magnitude), bits (shared values), channels (coupled ones leave together)
-    levels      shares that stay, for prune and channels
+    methods     prune (by magnitude), bits (shared values), channels (coupled ones leave together), rank (two layers)
+    levels      shares that stay, for prune, channels and rank
     bits        bits a weight, 1 to 16, for bits
     where       patterns of layers, as in recipes
     examples    score on so many inputs, drawn by `seed`, instead of all
@@ -132,7 +132,8 @@ class _Search:
         method, target, level = asked
         started = time.monotonic()
         network, names = changed(self.network, method, target, level, self.seed)
-        saved = sum(self._bytes_before(name) - self._bytes(network, name) for name in names)
+        before = sum(self._bytes_before(name) for name in names if name in self.network.graph.parameters)
+        saved = before - sum(self._bytes(network, name) for name in names if name in network.graph.parameters)
         if self.batchnorm is not None:
             batches = sample_batches(self.batchnorm, BATCHNORM_EXAMPLES, BATCHNORM_BATCH, self.seed)
             recalibrate_batchnorm(network, batches)
