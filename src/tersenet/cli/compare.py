@@ -155,9 +155,8 @@ def _text(record: Comparison, files: list[str]) -> str:
             "",
             "* nothing else is smaller and as good",
         ]
-    for point in record.points:
-        if point.refused:
-            lines.append(f"{point.line}, {point.amount}: {point.refused}")
+    refused = {(point.line, point.refused): None for point in record.points if point.refused}
+    lines += [f"{line}: not there: {why}" for line, why in refused]
     lines += ["", *(f"kept in   {path}" for path in files)]
     if record.missing:
         asked = record.missing + len(record.points)

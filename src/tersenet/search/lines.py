@@ -13,8 +13,10 @@ from typing import Any
 
 from tersenet.errors import TersenetError
 from tersenet.recipes.steps import Prune, Step, StoreCodebook
+from tersenet.recipes.steps.low_rank import LowRank
 from tersenet.recipes.steps.round import Round
 from tersenet.recipes.steps.store import store_steps
+from tersenet.recipes.steps.tucker2 import Tucker2Step
 from tersenet.search.order import coarse_first
 from tersenet.training import TrainConfig
 
@@ -75,7 +77,10 @@ def _range_of(name: str) -> list[tuple[Step, ...]]:
 
 
 def _factorised() -> dict[str, list[Step]]:
-    return {}
+    return {
+        "low_rank": [LowRank(keep=keep) for keep in (0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.05)],
+        "tucker2": [Tucker2Step(energy=energy) for energy in (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)],
+    }
 
 
 def _set(step: Step, where: str, calibrate: int, train: TrainConfig | None) -> Step:
