@@ -93,7 +93,7 @@ def compare(
     if examples is not None:
         data = list(sample_batches(data, examples, BATCH_SIZE, seed))
     comparing = _Comparing(network.clone(), data, train, Path(folder), metric, coder, seed, device, source, on_event)
-    path = Path(folder) / "compare.json"
+    path = _made(Path(folder)) / "compare.json"
     record = opened(path, fingerprint, read_comparison, DEPENDS_ON)
     if record is None:
         record = comparing.begun(fingerprint)
@@ -181,6 +181,14 @@ class _Comparing:
 
     def _score(self, network: Network) -> Score:
         return evaluate(network, self.data, batch_size=BATCH_SIZE, metric=self.metric, device=self.device)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TersenetError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+    return folder
 
 
 def _asked(lines: dict[str, list[Amount]]) -> list[Amount]:
