@@ -1,11 +1,16 @@
 """Exact clustering of many weights against scikit-learn's KMeans, one thread each, in one run.
 
     python bench/clustering.py [--weights 100000000] [--k 32] [--json]
+    python bench/clustering.py --vectors [--side 4096] [--dim 8] [--k 256] [--json]
 
 Ours: `cluster(values, k)`, the optimum and every weight's index, on all weights. Theirs: KMeans with a
 linear start, n_init 1 and default tolerance on a sample, its time scaled by weights / sample (a step of it is
 linear in n). Both are judged by mean squared error on the same sample, each with the codebook it makes of
 that sample; and on all weights, where theirs is still the sample's.
+
+With --vectors: product quantization of a square layer, all its sub-vectors to one codebook, against MiniBatchKMeans (batches
+of 16,384) on all of them and KMeans (k-means++, n_init 1) on as many as ours starts on; each judged by mean squared error
+over the whole layer.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from tersenet.forms._kmeans import assign, cluster, initial_centroids
+from tersenet.forms._vector_kmeans import cluster_vectors, costs, nearest, sample
 
 SAMPLE = 1_000_000
 
@@ -33,6 +39,13 @@ TABLE = """\
   mean squared error, sample  {mse_ours_sample:.5e} ours, {mse_sklearn_sample:.5e} theirs
   mean squared error, all     {mse_ours_all:.5e} ours, {mse_sklearn_all:.5e} theirs
   {machine}; load {load_before} before, {load_after} after"""
+
+VECTORS_TABLE = """\
+{side} x {side} float32 weights, Laplace(0.01), as {vectors:,} sub-vectors of {dim} to {k} centroids, one thread
+  ours, all                   {ours_s:9.2f} s   mean squared error {mse_ours:.5e}
+  MiniBatchKMeans, all        {minibatch_s:9.2f} s   mean squared error {mse_minibatch:.5e}
+  KMeans, {sampled:,} of them{kmeans_s:9.2f} s   mean squared error {mse_kmeans:.5e}
+  scikit-learn {sklearn}; {machine}; load {load_before} before, {load_after} after"""
 
 
 def laplace(count: int, seed: int = 0) -> np.ndarray:
@@ -108,21 +121,69 @@ def measure(count: int, k: int, repeats: int) -> dict[str, Any]:
     }
 
 
+def measure_vectors(side: int, dim: int, k: int) -> dict[str, Any]:
+    import sklearn
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from threadpoolctl import threadpool_limits
+
+    points = laplace(side * side).reshape(-1, dim)
+    load_before = round(os.getloadavg()[0], 2)
+    part, _ = sample(points, None, k, 0)
+
+    def timed(fit: Any) -> tuple[float, float]:
+        start = time.perf_counter()
+        centroids = fit()
+        seconds = time.perf_counter() - start
+        return seconds, float(costs(points, centroids[nearest(points, centroids)]).sum()) / points.size
+
+    with threadpool_limits(limits=1):
+        ours = timed(lambda: cluster_vectors(points, k)[0])
+        minibatch = MiniBatchKMeans(k, n_init=1, random_state=0, batch_size=16_384)
+        theirs = timed(lambda: minibatch.fit(points).cluster_centers_.astype(np.float32))
+        sampled = timed(lambda: KMeans(k, n_init=1, random_state=0).fit(part).cluster_centers_.astype(np.float32))
+    return {
+        "side": side,
+        "dim": dim,
+        "k": k,
+        "vectors": len(points),
+        "sampled": len(part),
+        "ours_s": ours[0],
+        "mse_ours": ours[1],
+        "minibatch_s": theirs[0],
+        "mse_minibatch": theirs[1],
+        "kmeans_s": sampled[0],
+        "mse_kmeans": sampled[1],
+        "machine": machine(),
+        "sklearn": sklearn.__version__,
+        "load_before": load_before,
+        "load_after": round(os.getloadavg()[0], 2),
+    }
+
+
 def main() -> None:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--weights", type=int, default=100_000_000)
-    parser.add_argument("--k", type=int, default=32)
+    parser.add_argument("--k", type=int, help="32, or 256 with --vectors")
+    parser.add_argument("--vectors", action="store_true", help="product quantization instead of single weights")
+    parser.add_argument("--side", type=int, default=4096, help="rows and columns of the layer, with --vectors")
+    parser.add_argument("--dim", type=int, default=8, help="weights a sub-vector, with --vectors")
     parser.add_argument("--repeats", type=int, default=3, help="of ours; the best and the worst are shown")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    options.k = options.k or (256 if options.vectors else 32)
+    if options.vectors and (options.dim < 1 or options.side < 1 or options.side % options.dim):
+        parser.error("give a side that dim divides")
     if options.weights < options.k or options.k < 1 or options.repeats < 1:
         parser.error("give k >= 1, at least k weights, and repeats >= 1")
-    result = measure(options.weights, options.k, options.repeats)
+    if options.vectors:
+        result = measure_vectors(options.side, options.dim, options.k)
+    else:
+        result = measure(options.weights, options.k, options.repeats)
     if options.json:
         print(json.dumps(result))
         return
-    print(TABLE.format(**result))
+    print((VECTORS_TABLE if options.vectors else TABLE).format(**result))
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def test_compress_refuses_a_tolerance_without_thresholds_or_that_is_no_number(te
     ("words", "sentence", "code"),
     [
         (["--where", "conv*"], "no layer matches 'conv*'", 3),
-        (["--methods", "rank"], "'rank' is not there; present are prune, bits, channels", 3),
+        (["--methods", "tucker"], "'tucker' is not there; present are prune, bits, channels, rank", 3),
         (["--methods", ""], "present are prune, bits, channels", 3),
         (["--levels", "0"], "a level of 0", 3),
         (["--levels", "1.5"], "a level of 1.5", 3),

@@ -30,6 +30,24 @@ def test_only_the_layer_that_is_named_differs(network, method):
         assert not torch.equal(after.dense(differ[0]), network.dense(differ[0]))
 
 
+def test_two_layers_stand_for_one_and_hold_at_most_the_share(network):
+    before = network.dense("hidden.weight")
+    after, differ = changed(network, "rank", ("hidden",), 0.5, seed=0)
+    assert differ == ["hidden.weight", "hidden.bias", "hidden.0.weight", "hidden.1.weight", "hidden.1.bias"]
+    factors = [after.dense(f"hidden.{number}.weight") for number in (0, 1)]
+    assert sum(one.numel() for one in factors) == 4 * (12 + 24) <= 0.5 * before.numel()
+    u, s, v = torch.linalg.svd(before)
+    torch.testing.assert_close(factors[1] @ factors[0], u[:, :4] * s[:4] @ v[:4], rtol=1e-4, atol=1e-5)
+    whole, differ = changed(network, "rank", ("hidden",), 1.0, seed=0)
+    assert not differ and whole.graph == network.graph
+
+
+def test_layers_called_by_the_words_of_patterns_are_found_by_name(network):
+    assert targets(network, "rank", "*") == [("first",), ("inside",), ("back",), ("hidden",), ("last",)]
+    after, _ = changed(network, "rank", ("last",), 0.5, seed=0)
+    assert "last.0.weight" in after.graph.parameters and "hidden.weight" in after.graph.parameters
+
+
 def test_pruning_keeps_the_largest_and_their_values(network):
     after, _ = changed(network, "prune", ("hidden",), 0.25, seed=0)
     was, now = network.dense("hidden.weight"), after.dense("hidden.weight")
@@ -80,9 +98,9 @@ def test_what_matches_nothing_is_refused_with_the_nearest(network):
         targets(network, "prune", "hiden")
 
 
-@pytest.mark.parametrize("methods", [("rank",), ("prune", "rank"), ()])
+@pytest.mark.parametrize("methods", [("tucker",), ("prune", "tucker"), ()])
 def test_methods_that_are_not_there_are_refused_with_those_that_are(methods):
-    with pytest.raises(TersenetError, match="present are prune, bits, channels"):
+    with pytest.raises(TersenetError, match="present are prune, bits, channels, rank"):
         check_methods(methods)
 
 

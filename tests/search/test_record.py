@@ -93,7 +93,7 @@ def _spoiled(**changes):
         _spoiled(point={"lost_points": float("inf")}),
         _spoiled(point={"level": None}),
         _spoiled(point={"bytes_saved": "many"}),
-        _spoiled(point={"method": "rank"}),
+        _spoiled(point={"method": "tucker"}),
         _spoiled(point={"layers": []}),
         _spoiled(point={"colour": 1}),
     ],

@@ -169,7 +169,7 @@ def test_a_network_with_forms_is_measured_from_what_it_holds(network, validate):
     ("request_", "sentence"),
     [
         ({"where": "conv*"}, "no layer matches 'conv\\*'"),
-        ({"methods": ("rank",)}, "'rank' is not there; present are"),
+        ({"methods": ("tucker",)}, "'tucker' is not there; present are"),
         ({"levels": (0.5, 0)}, "a level of 0"),
         ({"levels": ()}, "prune: there is no level"),
         ({"budget_s": 0}, "a budget of 0 seconds"),

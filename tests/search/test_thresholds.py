@@ -93,6 +93,20 @@ def test_channels_that_may_leave_do_so_in_the_step_of_that_name():
     assert changed.steps[0].keep == {"hidden": 0.5, "*": 1.0} and changed.steps[0].flops is None and not unused
 
 
+def test_ranks_go_to_the_step_low_rank_and_other_layers_stay_whole(network, validate, tmp_path):
+    found = sensitivity(network, validate, methods=("rank",), levels=(0.5, 0.3), where="hidden,inside")
+    assert all(point.bytes_saved > 0 for point in found.points)
+    made = recipe_from(found, 100.0)
+    assert [step.id for step in made.steps] == ["low_rank"] and set(made.steps[0].keep.values()) == {0.3}
+    changed, unused = with_thresholds(parse("steps: [{id: low_rank, rank: vbmf}]", "r.yaml"), found, 100.0)
+    assert changed.steps[0].keep == {"inside": 0.3, "hidden": 0.3, "*": 1.0} and not unused
+    _, done = run(network, Task(recipe=changed, validate=validate, run_dir=tmp_path))
+    whole = [note.split(":")[0] for note in done.stages[0]["notes"] if "left as it is" in note]
+    assert whole == ["first", "back", "last"]
+    with pytest.raises(TersenetError, match="measure rank without prune and bits"):
+        recipe_from(record(("rank", "hidden", 0.5, 0), *PRUNED), 0.5)
+
+
 def test_a_run_of_the_recipe_leaves_of_each_layer_what_its_threshold_says(network, validate, tmp_path):
     """The fixture has layers called "first" and "last", which as patterns of a recipe are other words."""
     found = sensitivity(network, validate, levels=(0.5, 0.2), bits=(5, 3))

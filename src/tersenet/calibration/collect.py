@@ -89,7 +89,7 @@ def _sizes(network: Network, layer: WeightedLayer) -> tuple[int, int, int]:
 
 def _sums_bytes(network: Network, layer: WeightedLayer, second_moments: bool) -> int:
     groups, features, out = _sizes(network, layer)
-    return groups * features * (8 + 4 + 4 + (8 * features if second_moments else 0)) + 16 * out
+    return groups * features * (8 + 8 + 4 + 4 + (8 * features if second_moments else 0)) + 16 * out
 
 
 def _empty(network: Network, layer: WeightedLayer, second_moments: bool) -> Gathering:

@@ -28,6 +28,7 @@ class LayerStatistics:
     op           linear, conv1d, conv2d, conv_transpose2d
     count        rows of X
     input_sum    sum of the rows
+    input_square sum of their squares
     input_min    smallest value of each feature
     input_max    largest value of each feature
     gram         X^T X, the sum over rows of x x^T, or nothing if it was not asked for
@@ -40,6 +41,7 @@ class LayerStatistics:
     op: str
     count: int
     input_sum: Float64[Tensor, "groups features"]
+    input_square: Float64[Tensor, "groups features"]
     input_min: Float[Tensor, "groups features"]
     input_max: Float[Tensor, "groups features"]
     gram: Float64[Tensor, "groups features features"] | None
@@ -60,8 +62,7 @@ class LayerStatistics:
     @property
     def input_norm(self) -> Float64[Tensor, "groups features"]:
         """The Euclidean norm of each feature over all rows."""
-        assert self.gram is not None, f"'{self.name}' was collected without second moments"
-        return self.gram.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+        return self.input_square.sqrt()
 
 
 class Gathering:
@@ -74,7 +75,7 @@ class Gathering:
             return torch.zeros(size, dtype=torch.float64, device=device)
 
         self.name, self.op, self.count, self.output_count = name, op, 0, 0
-        self.sum = zeros(groups, features)
+        self.sum, self.square = zeros(groups, features), zeros(groups, features)
         self.min = torch.full((groups, features), float("inf"), device=device)
         self.max = torch.full((groups, features), float("-inf"), device=device)
         self.gram = zeros(groups, features, features) if gram else None
@@ -85,6 +86,7 @@ class Gathering:
         for chunk in torch.split(rows.float(), CHUNK, dim=1):
             self.count += chunk.shape[1]
             self.sum += chunk.sum(1, dtype=torch.float64)
+            self.square += chunk.square().sum(1, dtype=torch.float64)
             self.min = torch.minimum(self.min, chunk.amin(1))
             self.max = torch.maximum(self.max, chunk.amax(1))
             if self.gram is not None:
@@ -106,6 +108,7 @@ class Gathering:
             op=self.op,
             count=self.count,
             input_sum=self.sum,
+            input_square=self.square,
             input_min=self.min,
             input_max=self.max,
             gram=self.gram,

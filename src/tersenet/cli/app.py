@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compress": ("compress:compress", "a trained network to one small file"),
     "evaluate": ("evaluate:evaluate", "accuracy and loss of a network or a file"),
     "sensitivity": ("sensitivity:sensitivity", "how much each layer alone can lose"),
+    "compare": ("compare:compare", "accuracy against bytes for every form"),
     "run": ("run:run", "a file on numpy arrays, without torch"),
     "bench": ("bench:bench", "how fast a file runs here, beside torch and onnxruntime"),
     "measure": ("measure:measure", "operations, memory, energy and time of a network, by layer"),

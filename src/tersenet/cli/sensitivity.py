@@ -21,9 +21,9 @@ def sensitivity(
     source: options.Source,
     data: options.DataName,
     weights: options.Weights = None,
-    methods: Annotated[str, typer.Option("--methods", help="prune, bits, channels, with commas")] = "prune,bits",
+    methods: Annotated[str, typer.Option("--methods", help="prune, bits, channels, rank, with commas")] = "prune,bits",
     levels: Annotated[
-        str | None, typer.Option("--levels", help="shares kept, for prune and channels: '0.5,0.2,0.1'")
+        str | None, typer.Option("--levels", help="shares kept, for prune, channels and rank: '0.5,0.2,0.1'")
     ] = None,
     bits: Annotated[str | None, typer.Option("--bits", help="bits of shared weights, for bits: '8,4,2'")] = None,
     where: Annotated[str, typer.Option("--where", help="patterns of layers, as in recipes")] = "*",
@@ -57,7 +57,7 @@ def sensitivity(
     threads: options.Threads = None,
     max_bytes: options.MaxBytes = None,
 ) -> None:
-    """Score a network with one layer at a time pruned, shared or narrowed; the same command goes on where it stopped."""
+    """Score a network with one layer at a time pruned, shared, narrowed or factorised; the same command goes on where it stopped."""
     from tersenet.cli.command import UsageError
     from tersenet.cli.data import PARTS, load_data, load_metric
     from tersenet.cli.folders import check_file

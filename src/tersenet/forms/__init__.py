@@ -8,6 +8,8 @@ from tersenet.forms.dense import Dense
 from tersenet.forms.fixed_point import FixedPoint
 from tersenet.forms.latent import Latent
 from tersenet.forms.masked import Masked
+from tersenet.forms.product import Product
+from tersenet.forms.residual import Residual
 from tersenet.forms.sparse import Sparse
 from tersenet.forms.ternary import Ternary
 from tersenet.forms.uniform import Uniform
@@ -22,6 +24,8 @@ __all__ = [
     "Latent",
     "LearnedStep",
     "Masked",
+    "Product",
+    "Residual",
     "Sparse",
     "Ternary",
     "Uniform",

@@ -1,7 +1,7 @@
 """k-means on a line: k shared values for many weights, after Han et al. 2016, arXiv:1510.00149, section 3.
 
 numpy in, numpy out. The loops are cpp/tersenet/kmeans1d.h, where each contract stands; here are the checks
-and the three initial guesses. One thread and fixed orders of summation: the same input gives the same bits.
+and the initial guesses. One thread and fixed orders of summation: the same input gives the same bits.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from tersenet import _core
 from tersenet.errors import TersenetError
+from tersenet.forms._vector_kmeans import plus_plus, sample
 
-Init = Literal["forgy", "density", "linear"]
-Start = Literal["forgy", "density", "linear", "optimum"]
+Init = Literal["forgy", "density", "linear", "kmeans++"]
+Start = Literal["forgy", "density", "linear", "kmeans++", "optimum"]
 
 MAX_CENTROIDS: Final = 65_536
 """A codebook's limit in the file: every index fits 16 bits."""
@@ -39,6 +40,8 @@ def initial_centroids(
     density  where the cumulative distribution (of the weights, if given) crosses (i + 1/2) / k; a value
              that many share can be several centroids, of which only the first is ever assigned
     linear   equally spaced from the least to the largest value; their middle for k = 1
+    kmeans++  k of (a sample of) the values, each drawn by its squared distance from those before it, the best of a few
+             drawn each time (Arthur and Vassilvitskii 2007)
     """
     flat, mass = _checked(values, weights)
     _check_k(k)
@@ -49,6 +52,9 @@ def initial_centroids(
         return _quantiles(flat, mass, (np.arange(k) + 0.5) / k)
     if init == "forgy":
         return np.sort(_different_observations(flat, k, seed))
+    if init == "kmeans++":
+        points, masses = sample(flat[:, None], None if mass is None else mass[:, None].astype(np.float32), k, seed)
+        return np.sort(plus_plus(points, k, masses, seed)[:, 0])
     raise UnusableValues(f"initial centroids '{init}' are unknown; choose one of {', '.join(get_args(Init))}")
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
 from tersenet.errors import TersenetError
@@ -20,6 +20,8 @@ FORMS: dict[str, str] = {
     "binary": "tersenet.forms.binary:Binary",
     "ternary": "tersenet.forms.ternary:Ternary",
     "fixed_point": "tersenet.forms.fixed_point:FixedPoint",
+    "product": "tersenet.forms.product:Product",
+    "residual": "tersenet.forms.residual:Residual",
     "uniform": "tersenet.forms.uniform:Uniform",
     "dense": "tersenet.forms.dense:Dense",
     "masked": "tersenet.forms.masked:Masked",
@@ -63,16 +65,28 @@ class Form(nn.Module):
         """Storage that decodes to exactly what `forward` gives; layouts are chosen for `coder`."""
         raise NotImplementedError
 
-    def nearest(self, values: Float[Tensor, "rows n"], columns: Int[Tensor, " n"]) -> Float[Tensor, "rows n"]:
-        """The value that the form can hold nearest to each of `values`, float64, as places of some columns.
+    @property
+    def columns_together(self) -> int:
+        """Columns of the weight, flattened to (rows, columns), whose values are chosen together."""
+        return 1
 
-        columns   which of the weight's as a matrix, its first axis by all others; a vector is one row
+    def nearest(self, values: Float64[Tensor, "rows n"], columns: Int64[Tensor, " n"]) -> Float64[Tensor, "rows n"]:
+        """Of what the form can represent with the grid and tables it has, the nearest to each value.
+
+        values    for `columns` of the weight flattened to (rows, columns); a weight of one dimension is one row
+        columns   which ones; a group of `columns_together` neighbours, or several such groups
         """
-        raise NotImplementedError
+        raise TersenetError(
+            f"the form {type(self).__name__.lower()} does not say which of its values is nearest to a number, so error "
+            "feedback cannot choose among them; store without calibration, or in another form"
+        )
 
     def snapped(self, weight: Tensor) -> Form:
-        """The same grid and tables, each weight at its nearest."""
-        raise NotImplementedError
+        """Another weight of this shape with the same grid and tables: each number at its `nearest`."""
+        raise TersenetError(
+            f"the form {type(self).__name__.lower()} cannot hold another weight by the tables it has; store without "
+            "calibration, or in another form"
+        )
 
     @classmethod
     def lift(cls, storage: Storage) -> Form | None:
@@ -107,3 +121,19 @@ def check_weight(weight: Tensor, what: str) -> Tensor:
     if bad:
         raise TersenetError(f"{what}: {bad} of {weight.numel()} weights are NaN or infinite; repair the network first")
     return weight
+
+
+def spread_importance(importance: Tensor | None, weight: Tensor, what: str) -> Tensor | None:
+    """Importance of each weight: as it came, or from one number a column of the weight's matrix. Refused otherwise."""
+    if importance is None:
+        return None
+    importance = importance.detach().to("cpu", torch.float32)
+    if importance.shape == weight.shape:
+        return importance
+    columns = weight.numel() if weight.ndim < 2 else weight.numel() // weight.shape[0]
+    if importance.shape == (columns,):
+        return importance.expand(weight.numel() // columns, columns).reshape(weight.shape)
+    raise TersenetError(
+        f"{what}: importance of shape {tuple(importance.shape)} for a weight of shape {tuple(weight.shape)}; "
+        f"give one number a weight, or one for each of its {columns} columns"
+    )

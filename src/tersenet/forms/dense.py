@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
 from tersenet.errors import TersenetError
@@ -83,6 +84,14 @@ class Dense(Form):
         flat = self.values.detach().cpu().to(DTYPES[self.dtype]).reshape(-1).numpy()
         floats = smallest_floats(flat, coder)
         return floats if len(self.shape) == 1 else Reshape(floats, self.shape)
+
+    def nearest(self, values: Float64[Tensor, "rows n"], columns: Int64[Tensor, " n"]) -> Float64[Tensor, "rows n"]:
+        limit = torch.finfo(DTYPES[self.dtype]).max
+        return values.clamp(-limit, limit).to(DTYPES[self.dtype]).to(torch.float64)
+
+    def snapped(self, weight: Tensor) -> Dense:
+        rounded = self.nearest(weight.detach().double().reshape(1, -1), torch.arange(weight.numel()))
+        return Dense(rounded.to(torch.float32).reshape(self.shape), self.dtype)
 
     @classmethod
     def lift(cls, storage: Storage) -> Dense | None:

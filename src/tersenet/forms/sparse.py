@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from tersenet.bits import IntStream
@@ -93,6 +94,24 @@ class Sparse(Form):
         values = self.values.lower(coder)
         return smallest_layout(self.position.cpu().numpy(), self.shape, values, coder)
 
+    def nearest(self, values: Float64[Tensor, "rows n"], columns: Int64[Tensor, " n"]) -> Float64[Tensor, "rows n"]:
+        """Zero where nothing is kept; elsewhere what the form of the values has."""
+        rows = len(values)
+        width = int(np.prod(self.shape)) // rows
+        flat = torch.arange(rows)[:, None] * width + columns
+        position = self.position.cpu()
+        found = torch.searchsorted(position, flat).clamp(max=max(len(position) - 1, 0))
+        kept = position[found] == flat if len(position) else torch.zeros_like(flat, dtype=torch.bool)
+        nearest = torch.zeros_like(values)
+        if bool(kept.any()):
+            nearest[kept] = self.values.nearest(values[kept][None], found[kept])[0]
+        return nearest
+
+    def snapped(self, weight: Tensor) -> Sparse:
+        position = self.position.cpu()
+        kept = weight.detach().cpu().reshape(-1)[position]
+        return Sparse(self.values.snapped(kept) if len(kept) else Dense(kept), position, self.shape)
+
     @classmethod
     def lift(cls, storage: Storage) -> Sparse | None:
         return _lift_codes(storage) or _lift_scatter(storage)
@@ -117,23 +136,30 @@ def _lift_codes(storage: Storage) -> Sparse | None:
 
 def _lift_scatter(storage: Storage) -> Sparse | None:
     """Any nesting of scatter, reshape and permute around one-dimensional values."""
-    leaf = storage
-    scattered = False
-    while isinstance(leaf, (Reshape, Permute, Scatter)):
-        scattered |= isinstance(leaf, Scatter)
-        leaf = leaf.values if isinstance(leaf, Scatter) else leaf.source
-    if not scattered or len(leaf.shape) != 1 or leaf.kind != "float":
+    leaf = _innermost_values(storage)
+    if leaf is None or len(leaf.shape) != 1 or leaf.kind != "float":
         return None
     # Send 1, 2, ... through the same placement: where number i lands is where value i - 1 belongs.
     count = leaf.numel
     numbers = IntStream(name="order", values=np.arange(1, count + 1), alphabet=count + 1)
     landed = decode(_with_leaf(storage, leaf, Integers(numbers))).reshape(-1)
     position = np.flatnonzero(landed)
+    order = landed[position].astype(np.int64) - 1
     try:
-        values = lift(reorder(leaf, landed[position].astype(np.int64) - 1))
+        values = lift(reorder(leaf, order) if (np.diff(order) < 0).any() else leaf)
     except TersenetError:
         return None
     return None if values is None else Sparse(values, torch.from_numpy(position), storage.shape)
+
+
+def _innermost_values(node: Storage) -> Storage | None:
+    """What the last scatter on the way down places; what lies below belongs to the form of the values."""
+    found = None
+    while isinstance(node, (Reshape, Permute, Scatter)):
+        if isinstance(node, Scatter):
+            found = node.values
+        node = node.values if isinstance(node, Scatter) else node.source
+    return found
 
 
 def _with_leaf(node: Storage, leaf: Storage, replacement: Storage) -> Storage:

@@ -3,6 +3,7 @@
 from tersenet.graph._translate import CaptureError
 from tersenet.graph.bypass import Bypass, bypass, bypasses
 from tersenet.graph.capture import capture
+from tersenet.graph.chains import Chain, replace_layers
 from tersenet.graph.dead import remove_dead
 from tersenet.graph.fold import fold_batchnorm
 from tersenet.graph.head import DenseHead, dense_head, pooled_head
@@ -16,6 +17,7 @@ __all__ = [
     "Bypass",
     "CaptureError",
     "DenseHead",
+    "Chain",
     "Group",
     "Layer",
     "Network",
@@ -30,5 +32,6 @@ __all__ = [
     "remove_channels",
     "remove_dead",
     "remove_rows",
+    "replace_layers",
     "value_shapes",
 ]

@@ -23,7 +23,8 @@ def rebuilt(network: Network, graph: Graph, changed: Mapping[str, Tensor]) -> Ne
         tensors[name] = nn.Parameter(tensor, requires_grad=False) if name in frozen else tensor
     made = Network(graph, tensors)
     for name, form in network.forms().items():
-        made.attach(name, copy.deepcopy(form))
+        if name in graph.parameters:
+            made.attach(name, copy.deepcopy(form))
     modes = {name: module.training for name, module in network.named_modules()}
     for name, module in made.named_modules():
         module.training = modes.get(name, network.training)

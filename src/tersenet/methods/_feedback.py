@@ -25,7 +25,8 @@ Rows = Float64[np.ndarray, " rows"]
 Grid = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From values (rows, n) to the levels worth a look (k, rows, n), nearest first, and what they stand for."""
 Decide = Callable[[np.ndarray, int], np.ndarray]
-"""From the matrix, columns in the order of visit, and the number of the next one to the values (rows) it takes.
+"""From the matrix (*groups, rows, columns), columns in the order of visit, and the number of the next one to the values
+(*groups, rows) it takes.
 
 Columns before it hold what was decided; the later ones of its block are up to date, and at a block's first column all.
 """
@@ -43,11 +44,13 @@ class Factor:
     order   the columns as they are visited
     upper   U of the inverse, in that order
     cost    weight of a column's squared error when its turn comes, in that order
+
+    Of several groups that go side by side, one U and cost each.
     """
 
     order: Int64[np.ndarray, " columns"]
-    upper: Float64[np.ndarray, "columns columns"]
-    cost: Float64[np.ndarray, " columns"]
+    upper: Float64[np.ndarray, "*groups columns columns"]
+    cost: Float64[np.ndarray, "*groups columns"]
 
 
 def factorise(
@@ -137,23 +140,26 @@ def feedback_round(
 
 
 def feed_back(
-    weight: Float64[np.ndarray, "rows columns"], factor: Factor, decide: Decide, *, block: int = BLOCK
-) -> Float64[np.ndarray, "rows columns"]:
-    """The values that `decide` gives, column by column in the order of `factor`, errors carried to the open ones."""
-    rows, columns = weight.shape
-    open_ = weight[:, factor.order]
+    weight: Float64[np.ndarray, "*groups rows columns"], factor: Factor, decide: Decide, *, block: int = BLOCK
+) -> Float64[np.ndarray, "*groups rows columns"]:
+    """The values that `decide` gives, column by column in the order of `factor`, errors carried to the open ones.
+
+    Groups go side by side, each with a factor of its own in the same order.
+    """
+    columns = weight.shape[-1]
+    open_ = weight[..., factor.order]
     for start in range(0, columns, block):
         stop = min(start + block, columns)
-        errors = np.empty((rows, stop - start))
+        errors = np.empty((*weight.shape[:-1], stop - start))
         for column in range(start, stop):
             value = decide(open_, column)
-            error = (open_[:, column] - value) / factor.upper[column, column]
-            open_[:, column] = value
-            open_[:, column + 1 : stop] -= error[:, None] * factor.upper[column, column + 1 : stop]
-            errors[:, column - start] = error
-        open_[:, stop:] -= errors @ factor.upper[start:stop, stop:]
+            error = (open_[..., column] - value) / factor.upper[..., column, column, None]
+            open_[..., column] = value
+            open_[..., column + 1 : stop] -= error[..., None] * factor.upper[..., column, None, column + 1 : stop]
+            errors[..., column - start] = error
+        open_[..., stop:] -= errors @ factor.upper[..., start:stop, stop:]
     decided = np.empty_like(open_)
-    decided[:, factor.order] = open_
+    decided[..., factor.order] = open_
     return decided
 
 

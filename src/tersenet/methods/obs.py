@@ -21,9 +21,9 @@ from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.graph import Network, WeightedLayer
-from tersenet.ir import Parameter, Value
+from tersenet.methods._after import holder_of_mean, take_up
 from tersenet.methods._feedback import damped
-from tersenet.methods._meetings import GEMM, Meeting, meetings, uses
+from tersenet.methods._meetings import GEMM, Meeting, meetings
 from tersenet.methods._moments import Moments, least_squares, matrix_of, moments
 from tersenet.methods._surgeon import costs_of, values_of
 from tersenet.methods.curvature import Outputs, output_curvature
@@ -86,11 +86,11 @@ def prune_by_surgery(
     for meeting in meetings(fitted, original, batches, kept):
         _settle(fitted, original, meeting, kept, curvature, surgery)
     for layer in layers:
-        holder = _mean_of(network, layer)
+        holder = holder_of_mean(network, layer)
         if holder is not None:
-            if network.form(holder[0]) is not None:
-                network.detach(holder[0])
-            network.set_tensor(holder[0], fitted.dense(holder[0]))
+            if network.form(holder.name) is not None:
+                network.detach(holder.name)
+            network.set_tensor(holder.name, fitted.dense(holder.name))
         attach_pruned(network, layer.weight, fitted.dense(layer.weight))
 
 
@@ -143,7 +143,7 @@ def _settle(
     bias = np.zeros(matrix.shape[:2])
     if layer.bias is not None:
         bias = original.dense(layer.bias).double().numpy().reshape(bias.shape)
-    holder = _mean_of(network, layer)
+    holder = holder_of_mean(network, layer)
     # Where nothing takes up means, they count, and the bias stays what it is.
     cross = met.cross if holder is not None else met.cross - met.inputs[:, :, None] * bias[:, None, :]
     fitted = np.empty(matrix.shape)
@@ -153,28 +153,11 @@ def _settle(
         fitted[group] = values_of(target, hessian, mask[group], rows != 0, row_weight[group], surgery.pattern)
     network.set_tensor(layer.weight, torch.from_numpy(fitted).float().reshape(weight.shape))
     if holder is not None:
-        name, sign = holder
         growth = np.einsum("gof,gf->go", fitted, met.inputs) + bias - met.answers
-        network.set_tensor(name, network.dense(name) + sign * torch.from_numpy(growth).float().reshape(-1))
+        take_up(network, holder, torch.from_numpy(growth).reshape(-1))
 
 
 def _met(network: Network, meeting: Meeting) -> Moments:
     layer, given, wanted = meeting
     node, kernel = network.graph.nodes[layer.index], tuple(network.dense(layer.weight).shape[2:])
-    return moments(node, kernel, given, wanted, centred=_mean_of(network, layer) is not None, name=layer.name)
-
-
-def _mean_of(network: Network, layer: WeightedLayer) -> tuple[str, int] | None:
-    """The stored tensor that can take up a shift of this layer's outputs alone, and with which sign: its own bias, or
-    the running mean of the BatchNorm that reads them."""
-    graph = network.graph
-    if uses(graph, layer.weight) > 1:
-        return None
-    if layer.bias is not None:
-        return (layer.bias, -1) if uses(graph, layer.bias) == 1 else None
-    value = graph.first_value(layer.index)
-    readers = [node for node in graph.nodes if Value(value) in node.tensors()]
-    if len(readers) != 1 or readers[0].op != "batch_norm" or Value(value) in graph.outputs:
-        return None
-    mean = readers[0].get("running_mean")
-    return (mean.name, 1) if isinstance(mean, Parameter) and uses(graph, mean.name) == 1 else None
+    return moments(node, kernel, given, wanted, centred=holder_of_mean(network, layer) is not None, name=layer.name)

@@ -25,9 +25,10 @@ from tersenet.forms import Uniform
 from tersenet.forms._grid import usable_step
 from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.walk import Walk
-from tersenet.ir import Parameter, Value
+from tersenet.ir import Value
+from tersenet.methods._after import Line, line_after
 from tersenet.methods._feedback import CodeLengths, damped, factorise, feedback_round, uniform_grid
-from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings, uses
+from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings
 from tersenet.methods._moments import Moments, least_squares, matrix_of, moments, without_data
 from tersenet.methods.curvature import Outputs
 from tersenet.methods.select import replace_form
@@ -61,14 +62,6 @@ class Rounding:
     rate_weight: float = 0.03
     damping: float = 0.03
     vector_bits: int = 8
-
-
-@dataclass(frozen=True)
-class _Line:
-    """Where a layer's channels are scaled and shifted: names of stored tensors, or nothing."""
-
-    scale: str | None
-    shift: str | None
 
 
 def round_network(
@@ -145,7 +138,7 @@ def sensitivities(
         walk.step()
         wanted = walk.value(Value(network.graph.first_value(position)))
         weight = network.dense(layer.weight)
-        line = _line_after(network, layer)
+        line = line_after(network, layer)
         met = moments(node, tuple(weight.shape[2:]), given, wanted, centred=line.shift is not None, name=layer.name)
         matrix = matrix_of(weight, len(met.gram))
         step = float(weight.double().square().mean().sqrt()) or 1.0
@@ -192,7 +185,7 @@ def _met(network: Network, original: Network, meeting: Meeting) -> Moments | Non
     layer, given, wanted = meeting
     if layer.op not in GEMM:
         return None
-    line = _line_after(network, layer)
+    line = line_after(network, layer)
     kernel = tuple(original.dense(layer.weight).shape[2:])
     node = network.graph.nodes[layer.index]
     return moments(node, kernel, given, wanted, centred=line.shift is not None, name=layer.name)
@@ -211,7 +204,7 @@ def _round_layer(
     groups = node.get("groups") if layer.op in ("conv1d", "conv2d") else 1
     matrix = matrix_of(weight, groups)
     out = matrix.shape[1]
-    line = _line_after(network, layer) if layer.op in GEMM else _Line(None, None)
+    line = line_after(network, layer) if layer.op in GEMM else Line(None, None)
     bias = _stored(original, layer.bias, groups, out) if layer.bias is not None else np.zeros((groups, out))
     if met is None:
         met = without_data(matrix, bias)
@@ -274,33 +267,6 @@ def _round_rest(network: Network, original: Network, rounding: Rounding) -> None
         size = float(usable_step(torch.tensor([step]))[0])
         levels, _ = _levels(matrix, without_data(matrix, np.zeros((1, len(tensor)))), size, rounding, by_row=True)
         replace_form(network, name, Uniform(torch.from_numpy(levels).reshape(tensor.shape), torch.tensor([size])))
-
-
-def _line_after(network: Network, layer: WeightedLayer) -> _Line:
-    """The scale and shift that only this layer's outputs pass through, else its own bias as a shift."""
-    graph = network.graph
-    channels = len(network.dense(layer.weight))
-    shift = layer.bias if layer.bias is not None and uses(graph, layer.bias) == 1 else None
-    if uses(graph, layer.weight) > 1:
-        return _Line(None, None)
-    first = _only_reader(network, graph.first_value(layer.index), "mul", channels)
-    if first is None:
-        return _Line(None, shift)
-    position, scale = first
-    second = _only_reader(network, graph.first_value(position), "add", channels)
-    return _Line(scale, second[1] if second is not None else None)
-
-
-def _only_reader(network: Network, value: int, op: str, channels: int) -> tuple[int, str] | None:
-    """The one node that reads a value, if it is an `op` with a stored tensor that holds a number a channel."""
-    graph = network.graph
-    readers = [i for i, node in enumerate(graph.nodes) if Value(value) in node.tensors()]
-    if len(readers) != 1 or Value(value) in graph.outputs or graph.nodes[readers[0]].op != op:
-        return None
-    stored = [one.name for one in graph.nodes[readers[0]].tensors() if isinstance(one, Parameter)]
-    if len(stored) != 1 or uses(graph, stored[0]) != 1 or network.dense(stored[0]).shape[:1] != (channels,):
-        return None
-    return (readers[0], stored[0]) if network.dense(stored[0]).numel() == channels else None
 
 
 def _stored(network: Network, name: str, groups: int, out: int) -> np.ndarray:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from tersenet.errors import TersenetError
 from tersenet.forms import Codebook, Form, Sparse
+from tersenet.forms._kmeans import Start
 from tersenet.graph import Network
 from tersenet.methods.select import replace_form
 
 
-def share_weights(network: Network, name: str, *, k: int, init: str, table: str, seed: int) -> int:
+def share_weights(network: Network, name: str, *, k: int, init: Start, table: str, seed: int) -> int:
     """Hold weight `name` as a codebook of at most k values; zeros that are there stay zero.
 
     Returns the number of values, which is below k where fewer distinct weights are left.
@@ -42,3 +43,12 @@ def attach_values(network: Network, name: str, fit: Callable[[Tensor], Form]) ->
     else:
         form = fit(weight)
     replace_form(network, name, form)
+
+
+def as_kept(network: Network, name: str, values: Tensor) -> Tensor:
+    """Numbers for each weight of `name`, in the shape in which `attach_values` hands those weights to `fit`."""
+    held = network.form(name)
+    if isinstance(held, Sparse):
+        return values.reshape(-1)[held.position.to(values.device)]
+    kept = network.dense(name) != 0
+    return values if bool(kept.all()) else values[kept]

@@ -61,10 +61,18 @@ class Recipe(BaseModel):
         bits: dict[str, int] | None = None,
         keep: dict[str, float] | None = None,
         channels: dict[str, float] | None = None,
+        rank: dict[str, float] | None = None,
     ) -> Recipe:
-        """The recipe with other bits, or shares of weights or channels kept, by layer. Refused where no step takes them."""
+        """The recipe with other bits, or shares of weights, channels or factors kept, by layer. Refused where no step
+        takes them.
+        """
         steps: list[Step] = list(self.steps)
-        given: dict[Setting, dict[str, Any] | None] = {"bits": bits, "keep": keep, "channels": channels}
+        given: dict[Setting, dict[str, Any] | None] = {
+            "bits": bits,
+            "keep": keep,
+            "channels": channels,
+            "rank": rank,
+        }
         for setting, table in given.items():
             if table is None:
                 continue

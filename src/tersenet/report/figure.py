@@ -27,11 +27,16 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Line:
-    """Points (x, y) in the order in which they are joined. `dashed` tells a second kind of line apart."""
+    """Points (x, y) in the order in which they are joined.
+
+    dashed   tells a second kind of line apart
+    colour   its place in the palette; its number among the lines by default
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     dashed: bool = False
+    colour: int | None = None
 
 
 def figure(
@@ -78,7 +83,8 @@ def figure(
             label(RIGHT - 4, height - 5, reference[1], "tick", "end"),
         ]
     for number, one in enumerate(lines):
-        body += _line(one, _colour(number, len(lines)), place, number)
+        colour = _colour(number, len(lines)) if one.colour is None else PALETTE[one.colour % len(PALETTE)]
+        body += _line(one, colour, place, number)
     said = f"{title}: {y} against {x}; lines: {', '.join(one.name for one in lines)}"
     svg = chart(width_px, height_px, said, body, "figure")
     return (

@@ -5,8 +5,13 @@ from __future__ import annotations
 from tersenet.report.figure import Line, figure
 from tersenet.search import Point, Sensitivity
 
-AXES = {"prune": "weights kept, %", "channels": "channels kept, %", "bits": "bits a weight"}
-TITLES = {"prune": "pruned", "channels": "losing channels", "bits": "sharing values"}
+AXES = {
+    "prune": "weights kept, %",
+    "channels": "channels kept, %",
+    "rank": "numbers in two factors, %",
+    "bits": "bits a weight",
+}
+TITLES = {"prune": "pruned", "channels": "losing channels", "rank": "as two thinner ones", "bits": "sharing values"}
 
 
 def draw(found: Sensitivity, method: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from tersenet.errors import TersenetError
 from tersenet.graph import Network, coupled_groups
+from tersenet.methods._factorable import factorable
 from tersenet.methods.channels import Limits, candidates, keep_shares, remove_units
+from tersenet.methods.low_rank import factorise_layers, rank_by_numbers, spectra
 from tersenet.methods.prune import attach_pruned, keep_largest
 from tersenet.methods.scores import norm_scores
 from tersenet.methods.select import select_layers
 from tersenet.methods.share import share_weights
 
-METHODS = ("prune", "bits", "channels")
-SHARES, WIDTHS = ("prune", "channels"), ("bits",)
+METHODS = ("prune", "bits", "channels", "rank")
+SHARES, WIDTHS = ("prune", "channels", "rank"), ("bits",)
 MAX_BITS = 16
 
 Target = tuple[str, ...]
@@ -39,8 +41,11 @@ def check_levels(shares: tuple[float, ...], widths: tuple[int, ...]) -> None:
 def targets(network: Network, method: str, where: str) -> list[Target]:
     """What `method` can change alone among the layers that `where` names.
 
-    For channels: each group of coupled layers, whole, that has a layer so named and no channel that must stay.
+    For channels: each group of coupled layers, whole, that has a layer so named and no channel that must stay. For rank:
+    those that can be two layers.
     """
+    if method == "rank":
+        return [(layer.name,) for layer in factorable(network, where, "rank")[0]]
     layers = [layer.name for layer in select_layers(network, where)]
     if method != "channels":
         return [(name,) for name in layers]
@@ -53,17 +58,22 @@ def targets(network: Network, method: str, where: str) -> list[Target]:
 
 
 def changed(network: Network, method: str, target: Target, level: float, seed: int) -> tuple[Network, list[str]]:
-    """A network in which only `target` went to `level`, and the names of the stored tensors that differ.
+    """A network in which only `target` went to `level`, and the names of the stored tensors that differ in either network.
 
     prune      the share `level` of the weights with the largest magnitude stays
     bits       the weights share at most 2**level values, the optimum in one dimension
     channels   the share `level` of the channels stays, those with the largest norm; the others really leave
+    rank       two layers hold at most the share `level` of the numbers, by truncated SVD, but at least rank 1
     """
     if method == "channels":
         smaller = _with_fewer_channels(network, target[0], level)
         return smaller, [
             name for name, tensor in smaller.tensors().items() if tensor.shape != network.dense(name).shape
         ]
+    if method == "rank":
+        thinner = _of_lower_rank(network, target[0], level)
+        was, now = set(network.graph.parameters), set(thinner.graph.parameters)
+        return thinner, [name for name in (*network.graph.parameters, *thinner.graph.parameters) if name in was ^ now]
     weight = next(layer.weight for layer in network.weighted_layers() if layer.name == target[0])
     working = network.clone()
     if method == "prune":
@@ -77,6 +87,11 @@ def _with_fewer_channels(network: Network, layer: str, level: float) -> Network:
     where = pattern(layer)
     found, _ = candidates(network, where, norm_scores(network, 2))
     return remove_units(network, found, keep_shares(network, found, where, level, Limits()))
+
+
+def _of_lower_rank(network: Network, layer: str, level: float) -> Network:
+    (found,) = spectra(network, factorable(network, pattern(layer), "rank")[0])
+    return factorise_layers(network, [found], {found.layer.weight: rank_by_numbers(found, level)})[0]
 
 
 def pattern(name: str) -> str:

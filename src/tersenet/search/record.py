@@ -20,9 +20,9 @@ BYTES_A_KB = 1000
 class Point:
     """One layer, or group of coupled layers, alone at one level.
 
-    method        prune, bits or channels
+    method        prune, bits, channels or rank
     layers        that changed, in forward order; the first one's name stands for them
-    level         prune, channels: the share that stays; bits: bits a weight
+    level         prune, channels, rank: the share that stays; bits: bits a weight
     quality       as `Sensitivity.original`
     lost_points   100 x (original - quality); below 0 where it got better
     bytes_saved   coded bytes of the tensors that changed, before minus after

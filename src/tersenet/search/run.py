@@ -15,9 +15,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from tersenet.artifact import stored
@@ -28,6 +27,7 @@ from tersenet.recipes.fingerprint import add_data, add_network, check_finite
 from tersenet.search.alone import SHARES, Target, changed, check_levels, check_methods, targets
 from tersenet.search.order import coarse_first
 from tersenet.search.record import Point, Sensitivity, read_sensitivity
+from tersenet.search.resume import check_budget, check_examples, measure_all, metric_name, opened
 from tersenet.storage import size_bytes
 from tersenet.training.evaluate import Score, evaluate
 
@@ -36,6 +36,7 @@ BITS = (8, 7, 6, 5, 4, 3, 2, 1)
 BATCH_SIZE = 256
 # As the step `batchnorm` has them.
 BATCHNORM_EXAMPLES, BATCHNORM_BATCH = 2048, 128
+DEPENDS_ON = "weights, data, examples, metric, coder, seed or batchnorm"
 
 Asked = tuple[str, Target, float]
 
@@ -62,8 +63,8 @@ def sensitivity(
     """The quality of a network with each layer changed alone, to each level; the network itself stays as it is.
 
     data        a split of the zoo, or a loader of (x, y) batches: what is scored on
-    methods     prune (by magnitude), bits (shared values), channels (coupled ones leave together)
-    levels      shares that stay, for prune and channels
+    methods     prune (by magnitude), bits (shared values), channels (coupled ones leave together), rank (two layers)
+    levels      shares that stay, for prune, channels and rank
     bits        bits a weight, 1 to 16, for bits
     where       patterns of layers, as in recipes
     examples    score on so many inputs, drawn by `seed`, instead of all
@@ -79,34 +80,21 @@ def sensitivity(
     methods, shares, widths = tuple(dict.fromkeys(methods)), tuple(levels), tuple(bits)
     check_methods(methods)
     check_levels(shares, widths)
-    if budget_s is not None and not budget_s > 0:
-        raise TersenetError(f"a budget of {budget_s:g} seconds; give more than 0, or none for as long as it takes")
-    if examples is not None and examples < 2:
-        raise TersenetError(f"{examples} examples to score on; give 2 or more, or none for all")
+    check_budget(budget_s)
+    check_examples(examples)
     check_finite(network)
     asked = _asked(network, methods, shares, widths, where)
-    about = [examples, _name(metric), batchnorm is not None, coder, seed, device]
+    about = [examples, metric_name(metric), batchnorm is not None, coder, seed, device]
     fingerprint = _fingerprint(network, data, batchnorm, about)
     if examples is not None:
         data = list(sample_batches(data, examples, BATCH_SIZE, seed))
     search = _Search(network.clone().to(device), data, metric, batchnorm, coder, seed, device)
-    began = time.monotonic()
-    record = _opened(path, fingerprint)
+    record = opened(path, fingerprint, read_sensitivity, DEPENDS_ON)
     if record is None:
         record = search.begun(fingerprint, source)
-    measured = {point.key for point in record.points}
-    todo = [one for one in asked if (one[0], one[1][0], one[2]) not in measured]
-    record = replace(record, missing=len(todo))
-    _save(record, path)
-    for done, one in enumerate(todo, 1):
-        if budget_s is not None and time.monotonic() - began >= budget_s:
-            break
-        point = search.measured(one, record.original)
-        record = replace(record, points=(*record.points, point), missing=len(todo) - done)
-        _save(record, path)
-        if on_point is not None:
-            on_point(done, len(todo))
-    return record
+    original = record.original
+    todo = {(one[0], one[1][0], one[2]): partial(search.measured, one, original) for one in asked}
+    return measure_all(record, todo, path, budget_s, on_point)
 
 
 class _Search:
@@ -144,7 +132,8 @@ class _Search:
         method, target, level = asked
         started = time.monotonic()
         network, names = changed(self.network, method, target, level, self.seed)
-        saved = sum(self._bytes_before(name) - self._bytes(network, name) for name in names)
+        before = sum(self._bytes_before(name) for name in names if name in self.network.graph.parameters)
+        saved = before - sum(self._bytes(network, name) for name in names if name in network.graph.parameters)
         if self.batchnorm is not None:
             batches = sample_batches(self.batchnorm, BATCHNORM_EXAMPLES, BATCHNORM_BATCH, self.seed)
             recalibrate_batchnorm(network, batches)
@@ -190,23 +179,6 @@ def _asked(
     ]
 
 
-def _opened(path: str | os.PathLike[str] | None, fingerprint: str) -> Sensitivity | None:
-    if path is None or not Path(path).exists():
-        return None
-    record = read_sensitivity(path)
-    if record.fingerprint != fingerprint:
-        raise TersenetError(
-            f"{os.fspath(path)} belongs to other measurements (weights, data, examples, metric, coder, seed or batchnorm "
-            "differ); choose another file or delete it"
-        )
-    return record
-
-
-def _save(record: Sensitivity, path: str | os.PathLike[str] | None) -> None:
-    if path is not None:
-        record.save(path)
-
-
 def _fingerprint(network: Network, data: Any, batchnorm: Any, about: list[Any]) -> str:
     digest = hashlib.sha256(json.dumps(about).encode())
     add_network(digest, network)
@@ -214,10 +186,3 @@ def _fingerprint(network: Network, data: Any, batchnorm: Any, about: list[Any]) 
     if batchnorm is not None:
         add_data(digest, batchnorm)
     return digest.hexdigest()
-
-
-def _name(metric: Callable[..., float] | None) -> str | None:
-    """What tells one metric from another: module and name."""
-    if metric is None:
-        return None
-    return f"{getattr(metric, '__module__', '')}:{getattr(metric, '__qualname__', type(metric).__qualname__)}"

@@ -10,7 +10,7 @@ from tersenet.recipes.steps.base import Setting
 from tersenet.search.alone import pattern
 from tersenet.search.record import Sensitivity
 
-SETTINGS: dict[str, Setting] = {"prune": "keep", "bits": "bits", "channels": "channels"}
+SETTINGS: dict[str, Setting] = {"prune": "keep", "bits": "bits", "channels": "channels", "rank": "rank"}
 
 
 def keep_table(found: Sensitivity, tolerance: float) -> dict[str, float]:
@@ -43,7 +43,7 @@ def with_thresholds(
     keep: dict[str, float] | None = None,
     bits: dict[str, int] | None = None,
 ) -> tuple[Recipe, list[str]]:
-    """The recipe with each layer's threshold in its steps `prune`, `store` and `channels`, and what it could not take, in
+    """The recipe with each layer's threshold in its steps `prune`, `store`, `channels` and `low_rank`, and what it could not take, in
     sentences.
 
     keep, bits   settings of the user's: they come first, but "*" comes last, for layers that were not measured
@@ -54,12 +54,13 @@ def with_thresholds(
     if not used:
         raise TersenetError(
             f"recipe {recipe.name} takes nothing that was measured ({', '.join(found.methods) or 'no point yet'}); it needs a "
-            "step prune, store with a codebook, or channels"
+            "step prune, store with a codebook, channels or low_rank"
         )
     changed = recipe.with_settings(
         keep=_around(keep, keep_table(found, tolerance)) if "prune" in used else keep,
         bits=_around(bits, bits_table(found, tolerance)) if "bits" in used else bits,
         channels=_reached(found, "channels", tolerance) | {"*": 1.0} if "channels" in used else None,
+        rank=_reached(found, "rank", tolerance) | {"*": 1.0} if "rank" in used else None,
     )
     unused = [method for method in found.methods if method not in used]
     return changed, [f"thresholds of {method} are not used: recipe {recipe.name} has no such step" for method in unused]
@@ -67,10 +68,18 @@ def with_thresholds(
 
 def recipe_from(found: Sensitivity, tolerance: float, name: str = "sensitivity") -> Recipe:
     """A recipe that takes each layer to its thresholds, and leaves alone what has none; nothing is trained."""
-    channels, keep, bits = (_reached(found, method, tolerance) for method in ("channels", "prune", "bits"))
+    channels, rank, keep, bits = (
+        _reached(found, method, tolerance) for method in ("channels", "rank", "prune", "bits")
+    )
+    if rank and (keep or bits):
+        raise TersenetError(
+            "factors have other names than the layers that were pruned or shared alone; measure rank without prune and bits"
+        )
     steps: list[dict[str, Any]] = []
     if channels:
         steps.append({"id": "channels", "where": ",".join(channels), "score": "l2", "keep": channels, "examples": 0})
+    if rank:
+        steps.append({"id": "low_rank", "where": ",".join(rank), "keep": rank, "examples": 0})
     if keep:
         steps.append({"id": "prune", "where": ",".join(keep), "keep": keep})
     if bits:

@@ -12,6 +12,7 @@ from tersenet.recipes.steps.distill import Distill
 from tersenet.recipes.steps.dropneuron import DropNeuron
 from tersenet.recipes.steps.gap import GlobalAveragePooling
 from tersenet.recipes.steps.layers import Layers
+from tersenet.recipes.steps.low_rank import LowRank
 from tersenet.recipes.steps.obd import OptimalBrainDamage
 from tersenet.recipes.steps.obs import OptimalBrainSurgeon
 from tersenet.recipes.steps.prune import Prune
@@ -20,6 +21,7 @@ from tersenet.recipes.steps.remove_dead import RemoveDead
 from tersenet.recipes.steps.round import Round
 from tersenet.recipes.steps.store import AnyStore, StoreCodebook, StoreDense
 from tersenet.recipes.steps.train import Train
+from tersenet.recipes.steps.tucker2 import Tucker2Step
 
 AnyStep = Annotated[
     Train
@@ -30,6 +32,8 @@ AnyStep = Annotated[
     | Apoz
     | Layers
     | GlobalAveragePooling
+    | LowRank
+    | Tucker2Step
     | OptimalBrainDamage
     | OptimalBrainSurgeon
     | RemoveDead

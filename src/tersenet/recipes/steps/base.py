@@ -28,8 +28,10 @@ Changed = tuple[Network, list[str]]
 """The network as it is now, and what a user should know of it, as sentences."""
 
 
-Setting = Literal["keep", "bits", "channels"]
-"""What a user may give by layer: the share of weights that stays, bits of a shared weight, the share of channels."""
+Setting = Literal["keep", "bits", "channels", "rank"]
+"""What a user may give by layer: the share of weights that stays, bits of a shared weight, the share of channels, the
+share of numbers that two factors hold.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,15 @@ from tersenet.recipes.steps.store.binary import StoreBinary
 from tersenet.recipes.steps.store.codebook import StoreCodebook
 from tersenet.recipes.steps.store.dense import StoreDense
 from tersenet.recipes.steps.store.fixed_point import StoreFixedPoint
+from tersenet.recipes.steps.store.product import StoreProduct
+from tersenet.recipes.steps.store.residual import StoreResidual
 from tersenet.recipes.steps.store.ternary import StoreTernary
 from tersenet.recipes.steps.store.uniform import StoreUniform
 
 _Forms = (
     Annotated[StoreCodebook, Tag("codebook")]
+    | Annotated[StoreProduct, Tag("product")]
+    | Annotated[StoreResidual, Tag("residual")]
     | Annotated[StoreDense, Tag("dense")]
     | Annotated[StoreBinary, Tag("binary")]
     | Annotated[StoreTernary, Tag("ternary")]
@@ -25,6 +29,11 @@ _Forms = (
 def _form(entry: Any) -> Any:
     """What tells the forms apart; a codebook unless said otherwise."""
     return entry.get("form", "codebook") if isinstance(entry, dict) else entry.form
+
+
+def store_steps() -> dict[str, type[StoreStep]]:
+    """The step of each form, by the form's name."""
+    return {form.__metadata__[0].tag: get_args(form)[0] for form in get_args(_Forms)}
 
 
 AnyStore = Annotated[
@@ -42,7 +51,10 @@ __all__ = [
     "StoreCodebook",
     "StoreDense",
     "StoreFixedPoint",
+    "StoreProduct",
+    "StoreResidual",
     "StoreStep",
     "StoreTernary",
     "StoreUniform",
+    "store_steps",
 ]

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Gt
+from pydantic import Field
 from torch import Tensor
 
-from tersenet.forms import Form
+from tersenet.calibration import sample_batches
+from tersenet.calibration.batches import checked_inputs
 from tersenet.graph import Network, WeightedLayer
+from tersenet.methods.post_training import Fit, store_calibrated
 from tersenet.methods.select import select_layers
 from tersenet.methods.share import attach_values
 from tersenet.recipes.steps.base import Changed, Situation, Step
 
-Fit = Callable[[Tensor], Form]
-"""From the weight, or from the vector of those that are not zero where some are, to what stands for them."""
-
 
 class StoreStep(Step):
-    """Store the weights matched by `where` in a form, then train what the form leaves free. Zeros that are there stay."""
+    """Store the weights matched by `where` in a form, then train what the form leaves free. Zeros that are there stay.
+
+    With `calibrate`, layer after layer is held to the original's answers on so many training inputs, by error feedback
+    (Frantar et al. 2023, arXiv:2210.17323), and biases or BatchNorm keep each channel's mean; labels are not read.
+    """
 
     id: Literal["store"] = "store"
     where: str = "*"
+    calibrate: Annotated[int, Ge(0)] = Field(0, description="training inputs to calibrate on; 0 takes weights alone")
+    batch_size: Annotated[int, Ge(2)] = Field(128, description="of the inputs to calibrate on")
+    damping: Annotated[float, Gt(0)] = Field(0.01, description="added to second moments, of their mean diagonal")
 
     @classmethod
     def over_range(cls) -> tuple[StoreStep, ...]:
@@ -33,8 +40,36 @@ class StoreStep(Step):
     def fit(self, layer: WeightedLayer, network: Network, at: Situation, notes: list[str]) -> Fit:
         """How the form of one layer is made; what a user should know of it goes to `notes`."""
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreStep, ...]:
+        """The form with much and with little, as a comparison shows it."""
+        return ()
+
+    @property
+    def needs_data(self) -> bool:
+        return self.calibrate > 0 or super().needs_data
+
+    @staticmethod
+    def attach(network: Network, name: str, fit: Fit) -> None:
+        """Put what `fit` makes in place of a weight."""
+        attach_values(network, name, fit)
+
     def change(self, network: Network, at: Situation) -> Changed:
         notes: list[str] = []
-        for layer in select_layers(network, self.where):
-            attach_values(network, layer.weight, self.fit(layer, network, at, notes))
+        fits = {layer.weight: self.fit(layer, network, at, notes) for layer in select_layers(network, self.where)}
+        if self.calibrate:
+            network = network.cpu()
+            inputs = self._inputs(network, at, notes)
+            notes += store_calibrated(network, inputs, fits, damping=self.damping, attach=self.attach)
+        else:
+            for name, fit in fits.items():
+                self.attach(network, name, fit)
         return network, notes
+
+    def _inputs(self, network: Network, at: Situation, notes: list[str]) -> list[tuple[Tensor, ...]]:
+        sampled = sample_batches(at.train, self.calibrate, self.batch_size, at.seed)
+        inputs = list(checked_inputs(network, sampled))
+        there = sum(len(batch[0]) for batch in inputs)
+        if there < self.calibrate:
+            notes.append(f"calibrated on {there} inputs, not {self.calibrate}: the training data has no more")
+        return inputs

@@ -29,7 +29,7 @@ class StoreLevels(StoreStep):
     """
 
     latent: bool | None = Field(
-        None, description="dense weights learn while their levels count; by default in every training"
+        None, description="dense weights learn while their levels count; by default in every training without calibrate"
     )
 
     @model_validator(mode="after")
@@ -41,12 +41,14 @@ class StoreLevels(StoreStep):
                 "polarise drives dense weights to levels that they are rounded to in the end; put it into a step train "
                 "before this one, or drop it"
             )
+        if self.latent and self.calibrate:
+            raise ValueError("calibrate chooses levels once, latent weights choose them in training; drop one of them")
         return self
 
     @property
     def learns_latently(self) -> bool:
-        """Whether dense weights learn; by default wherever there is training."""
-        return self._trains if self.latent is None else self.latent
+        """Whether dense weights learn; by default wherever there is training from levels that are not calibrated."""
+        return self._trains and not self.calibrate if self.latent is None else self.latent
 
     @property
     def _trains(self) -> bool:
@@ -56,13 +58,19 @@ class StoreLevels(StoreStep):
         """How latent weights are made whose form is what `fit` makes."""
         return partial(Latent.fit, fit=fit)
 
+    @staticmethod
+    def attach(network: Network, name: str, fit: Fit) -> None:
+        attach_whole(network, name, fit)
+
     def change(self, network: Network, at: Situation) -> Changed:
-        notes: list[str] = []
         layers = select_layers(network, self.where)
         check_varied(network, layers)
+        if not self.learns_latently:
+            return super().change(network, at)
+        notes: list[str] = []
         for layer in layers:
-            fit = self.fit(layer, network, at, notes)
-            attach_whole(network, layer.weight, self.learning(layer, network, fit) if self.learns_latently else fit)
+            fit = self.learning(layer, network, self.fit(layer, network, at, notes))
+            self.attach(network, layer.weight, fit)
         return network, notes
 
     def settle(self, network: Network, at: Situation) -> Changed:
