@@ -40,11 +40,6 @@ class StoreStep(Step):
     def fit(self, layer: WeightedLayer, network: Network, at: Situation, notes: list[str]) -> Fit:
         """How the form of one layer is made; what a user should know of it goes to `notes`."""
 
-    @classmethod
-    def over_range(cls) -> tuple[StoreStep, ...]:
-        """The form with much and with little, as a comparison shows it."""
-        return ()
-
     @property
     def needs_data(self) -> bool:
         return self.calibrate > 0 or super().needs_data

@@ -49,16 +49,11 @@ class StoreCodebook(StoreClustered):
 
     @classmethod
     def over_range(cls) -> tuple[StoreCodebook, ...]:
-        """From the most bits to the fewest."""
-        return tuple(cls.model_validate({"bits": bits}) for bits in (8, 7, 6, 5, 4, 3, 2, 1))
+        return tuple(cls.model_validate({"bits": bits}) for bits in range(1, 9))
 
     @property
     def stages(self) -> int:
         return self.iterations
-
-    @classmethod
-    def over_range(cls) -> tuple[StoreCodebook, ...]:
-        return tuple(cls.model_validate({"bits": bits}) for bits in range(1, 9))
 
     def label(self, stage: int) -> str:
         return "share" if stage == self.iterations - 1 else f"share, weights train ({stage + 1})"

@@ -19,7 +19,7 @@ class StoreDense(StoreStep):
 
     @classmethod
     def over_range(cls) -> tuple[StoreDense, ...]:
-        return (cls(form="dense"), cls(form="dense", dtype="float16"))
+        return (cls(form="dense", dtype="float16"), cls(form="dense"))
 
     def label(self, stage: int) -> str:
         return f"store {self.dtype}"
