@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tersenet.storage.grammar import (
     Affine,
     Concat,
@@ -30,9 +32,25 @@ def describe(node: Storage) -> str:
     if isinstance(node, Table):
         return "codebook"
     if isinstance(node, Affine):
-        return "uniform"
+        return _grid_name(node)
     if isinstance(node, Integers):
         return "integers"
     if isinstance(node, (Sum, Concat, Transform)):
         return f"{type(node).__name__.lower()}({', '.join(sorted({describe(child) for child in children(node)}))})"
     raise TypeError(f"not a storage node: {type(node).__name__}")
+
+
+def _grid_name(node: Affine) -> str:
+    """Of an affine: by the levels that are counted, and where among them zero lies."""
+    if isinstance(node.levels, Table):
+        return "binary"
+    if not (isinstance(node.levels, Integers) and isinstance(node.zero, Integers) and isinstance(node.step, Floats)):
+        return "uniform"
+    alphabet, zero = node.levels.alphabet, node.zero.stream.values
+    if len(zero) != 1 or int(zero[0]) != alphabet // 2:
+        return "uniform"
+    if alphabet == 3:
+        return "ternary"
+    steps = np.frexp(node.step.values.astype(np.float32))[0]
+    power_of_two = alphabet >= 4 and alphabet & (alphabet - 1) == 0 and len(steps) == 1 and steps[0] == 0.5
+    return "fixed_point" if power_of_two else "uniform"
