@@ -161,7 +161,7 @@ def _fitted(network: Network, name: str, target: Matrices, fit: Fit, attach: Att
         network.attach(name, Sparse(Dense(weight.reshape(-1)[held.position]), held.position, held.shape))
     attach(network, name, fit)
     form = network.form(name)
-    assert form is not None
+    assert isinstance(form, Form)
     return form
 
 

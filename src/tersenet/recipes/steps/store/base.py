@@ -12,7 +12,8 @@ from torch import Tensor
 from tersenet.calibration import sample_batches
 from tersenet.calibration.batches import checked_inputs
 from tersenet.graph import Network, WeightedLayer
-from tersenet.methods.post_training import Fit, store_calibrated
+from tersenet.methods.post_training import Fit as Fit
+from tersenet.methods.post_training import store_calibrated
 from tersenet.methods.select import select_layers
 from tersenet.methods.share import attach_values
 from tersenet.recipes.steps.base import Changed, Situation, Step
