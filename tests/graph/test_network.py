@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tersenet.errors import TersenetError
-from tersenet.graph import Network, capture
+from tersenet.graph import Around, Network, capture
 from tersenet.ir import Graph, Input, Parameter, Value, make_node
 
 
@@ -238,3 +238,31 @@ def test_whole_numbers_and_truth_values_are_buffers():
 def test_a_missing_layer_is_named(network):
     with pytest.raises(TersenetError, match="no layer 'conv9'"):
         network.layer("conv9")
+
+
+class _Halve(Around):
+    def before(self, given):
+        return given / 2
+
+    def after(self, result):
+        return result + 1
+
+
+def test_what_stands_around_a_node_changes_what_it_reads_and_gives_and_nothing_beside_it():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
+
+        def forward(self, x):
+            return self.first(x) - self.second(x)
+
+    network = capture(Twice(), torch.zeros(1, 3))
+    x = torch.randn(4, 3)
+    first, second = network.dense("first.weight"), network.dense("second.weight")
+    network.put_around({network.weighted_layers()[0].index: _Halve()})
+    assert torch.allclose(network(x), x @ first.T / 2 + 1 - x @ second.T, atol=1e-6)
+    assert torch.equal(network.clone()(x), network(x))
+    network.put_around({})
+    assert torch.allclose(network(x), x @ first.T - x @ second.T, atol=1e-6)
+    assert network.around() == {}

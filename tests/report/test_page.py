@@ -159,15 +159,15 @@ def test_a_ledger_that_does_not_add_up_is_called_out(run_dir: Path, edit: Edit) 
 
 def test_the_layer_table_has_the_papers_columns(run_dir: Path) -> None:
     head, weight, bias, total = rows_of(drawn(run_dir), "layers")
-    assert head[1:4] == ["Weights", "Weights kept", "Weight bits"] and len(head) == len(weight) == len(total) == 13
+    assert head[1:4] == ["Weights", "Weights kept", "Weight bits"] and len(head) == len(weight) == len(total) == 15
     assert weight == [
         "fc.weight sparse(codebook)", "480", "12.50 %", "2", "1.75", "8", "5.50",
-        "6.4×", "21.1×", "25.6×", "7.7×", "6.0×", "75",
+        "6.4×", "21.1×", "25.6×", "7.7×", "6.0×", "31", "+9", "75",
     ]  # fmt: skip
     assert bias[1:3] == ["12", "100.00 %"]
     # Bits are means over the 72 stored weights, rates those of the summed bits.
     assert total == [
-        "Total", "492", "14.63 %", "7", "6.79", "8", "4.58", "5.7×", "14.2×", "15.7×", "3.6×", "3.3×", "125",
+        "Total", "492", "14.63 %", "7", "6.79", "8", "4.58", "5.7×", "14.2×", "15.7×", "3.6×", "3.3×", "79", "+9", "125",
     ]  # fmt: skip
 
 

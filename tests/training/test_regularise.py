@@ -51,6 +51,26 @@ def test_group_terms_are_norms_of_rows_and_of_columns():
     assert torch.allclose(net.weight.grad, net.weight / rows + 10 * net.weight / columns)
 
 
+def test_polarising_is_at_rest_at_the_levels_and_drives_weights_to_them():
+    net = nn.Linear(4, 2, bias=False)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[2.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
+    # Row 0 has the mean 1, so its largest lie beyond the levels and are held there; a row of zeros has none.
+    assert penalty(net, Regularise(polarise=3.0)).item() == 0
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[0.5, 1.5, 1.0, 1.0], [3.0, 3.0, -3.0, 3.0]]))
+    term = penalty(net, Regularise(polarise=2.0))
+    assert term.item() == pytest.approx(2 * 0.25 * 0.75)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.01)
+    torch.manual_seed(0)
+    nn.init.uniform_(net.weight, -1, 1)
+    for _ in range(2000):
+        optimiser.zero_grad()
+        penalty(net, Regularise(polarise=1.0)).backward()
+        optimiser.step()
+    assert penalty(net, Regularise(polarise=1.0)).item() < 1e-3
+
+
 @pytest.mark.parametrize("term", ["li", "lo"])
 def test_a_neuron_that_is_gone_stays_where_it_is(term):
     net = nn.Linear(3, 2)

@@ -8,6 +8,7 @@ READ FIRST
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from tersenet.bits import IntStream, entropy_bits
 from tersenet.errors import TersenetError
-from tersenet.forms.base import Form, check_weight
+from tersenet.forms.base import FLOAT_BITS, Form, check_weight
 from tersenet.forms.dense import smallest_floats
 from tersenet.storage import Affine, Integers, Reshape, Storage, decode, size_bytes
 
@@ -91,6 +92,11 @@ class Grid(Form):
         _, counts = torch.unique(self.level, return_counts=True)
         return torch.tensor(float(entropy_bits(counts=counts.cpu().numpy())) + 32.0 * len(self.step))
 
+    def formula_bits(self) -> float:
+        """n bits + m b: a code of whole bits for each weight, and m steps."""
+        width = int((self.high - self.low).max()).bit_length()
+        return float(self.level.numel() * width + len(self.step) * FLOAT_BITS)
+
     def nearest(self, values: Float[Tensor, "rows n"], columns: Int[Tensor, " n"]) -> Float[Tensor, "rows n"]:
         steps = self.step.detach().double()
         run = runs_at(self.shape, len(steps), columns)
@@ -156,14 +162,35 @@ def matrix_rows(shape: tuple[int, ...]) -> int:
     return shape[0] if len(shape) > 1 else 1
 
 
-def level_storage(tree: Storage) -> tuple[Affine, np.ndarray, np.ndarray] | None:
-    """An affine of a stream of levels, those levels as signed integers by run, and its steps; None for another tree."""
-    affine = tree.source if isinstance(tree, Reshape) else tree
-    if not (isinstance(affine, Affine) and isinstance(affine.levels, Integers)):
+@dataclass(frozen=True)
+class StoredGrid:
+    """A grid as a file has it.
+
+    level      the integer of each weight, signed, shape of the weight
+    zero       the zero points, one or one for each run
+    alphabet   of the levels as they are counted in the file
+    step       float32, one for each run
+    """
+
+    level: Int[Tensor, "..."]
+    zero: tuple[int, ...]
+    alphabet: int
+    step: Float[Tensor, " m"]
+
+
+def stored_grid(tree: Storage) -> StoredGrid | None:
+    """What an affine of a stream of levels says; None for another tree."""
+    node = tree.source if isinstance(tree, Reshape) else tree
+    if not (isinstance(node, Affine) and isinstance(node.levels, Integers)):
         return None
-    step = decode(affine.step)
-    level = affine.levels.stream.values.astype(np.int64).reshape(len(step), -1)
-    return affine, level - decode(affine.zero).astype(np.int64)[:, None], step
+    step, zero = decode(node.step).astype(np.float32), decode(node.zero).astype(np.int64)
+    level = node.levels.stream.values.astype(np.int64).reshape(len(step), -1) - zero[:, None]
+    return StoredGrid(
+        level=torch.from_numpy(level.reshape(tree.shape)),
+        zero=tuple(int(one) for one in zero),
+        alphabet=node.levels.alphabet,
+        step=torch.from_numpy(step),
+    )
 
 
 def usable_step(step: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ READ FIRST
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,8 @@ SHARES = np.linspace(1.0, 0.1, 91)
 # Given levels, the best step; given the step, the nearest levels: each lowers the error, and few rounds settle it.
 REFINEMENTS = 4
 PERCENTILE = 99.9
+# Of float32 products, relative: two roundings are 1.2e-7.
+NEARLY_WHOLE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,15 @@ def lay(runs: Float[Tensor, "m n"], levels: Levels, by: Range, importance: Float
     if by == "exact":
         return _exact(runs, levels)
     if by == "percentile":
-        low, high = (torch.quantile(runs, share, dim=1) for share in (1 - PERCENTILE / 100, PERCENTILE / 100))
-        return levels.over(low, high)
+        # Of PyTorch's own quantile more than 2^24 numbers are too many.
+        ends = np.percentile(runs.numpy(), [100 - PERCENTILE, PERCENTILE], axis=1)
+        return levels.over(*torch.from_numpy(ends))
     grids = levels.over(runs.amin(1), runs.amax(1))
     if by == "minmax":
         return grids
     if by == "hessian" and importance is None:
         raise TersenetError("the range hessian weighs errors by importance; pass it, or take mse")
-    return _least_squares(runs, levels, grids, importance)
+    return _least_squares(runs, levels, grids, importance if by == "hessian" else None)
 
 
 def _least_squares(runs: Tensor, levels: Levels, grids: Grids, importance: Tensor | None) -> Grids:
@@ -137,12 +141,8 @@ def _exact_step(values: np.ndarray, levels: Levels) -> np.float32 | None:
     sizes = np.abs(values[values != 0]).astype(np.float64)
     if not len(sizes):
         return np.float32(1)
-    multiples = np.arange(1, levels.span + 1)
-    ratios = np.sort(sizes)[None, :] / sizes.min() * multiples[:, None]
-    near = np.abs(ratios - np.round(ratios)) <= 1e-6 * ratios
-    for k in multiples[near.all(1)]:
-        rough = sizes.min() / k
-        times = np.round(sizes.max() / rough)
+    for k in _near_multiples(sizes, levels.span):
+        times = np.round(sizes.max() * k / sizes.min())
         step = np.float32(sizes.max() / times)
         for nudged in (step, *(np.nextafter(step, np.float32(end)) for end in (0, np.inf))):
             level = np.round(values.astype(np.float64) / nudged)
@@ -152,3 +152,13 @@ def _exact_step(values: np.ndarray, levels: Levels) -> np.float32 | None:
             if within and (level.astype(np.float32) * nudged == values).all():
                 return np.float32(nudged)
     return None
+
+
+def _near_multiples(sizes: np.ndarray, most: int) -> Iterator[int]:
+    """The k up to `most` for which all sizes are nearly whole multiples of the k-th part of the least."""
+    ratios = sizes / sizes.min()
+    # The least is mostly one step or a few: the many rows of a network then cost little each.
+    for first, last in ((1, min(4, most)), (5, most)):
+        places = ratios * np.arange(first, last + 1)[:, None]
+        near = np.abs(places - np.round(places)) <= NEARLY_WHOLE * places
+        yield from (first + int(k) for k in np.flatnonzero(near.all(1)))

@@ -28,6 +28,10 @@ FORMS: dict[str, str] = {
 }
 
 
+# Of a float in the field's formulas.
+FLOAT_BITS = 32
+
+
 class Form(nn.Module):
     """How one weight tensor is stored while it can still learn.
 
@@ -48,6 +52,14 @@ class Form(nn.Module):
     def rate_bits(self) -> Tensor:
         """An estimate of the coded size in bits, a scalar; differentiable where the form has a rate to train."""
         raise NotImplementedError
+
+    def formula_bits(self) -> float | None:
+        """What the field's formula says that this very form takes, before any entropy coding; None where it has none.
+
+        b = 32 bits a float, whatever the file does with them. It counts no shapes and no headers, so it is what the
+        bytes on disk are to be compared with, never a size.
+        """
+        return None
 
     def lower(self, coder: str) -> Storage:
         """Storage that decodes to exactly what `forward` gives; layouts are chosen for `coder`."""

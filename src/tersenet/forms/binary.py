@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tersenet.bits import IntStream
 from tersenet.forms._grid import Grid, Per, run_count, runs_at
-from tersenet.forms.base import check_weight
+from tersenet.forms.base import FLOAT_BITS, check_weight
 from tersenet.forms.dense import smallest_floats
 from tersenet.storage import Affine, Integers, Reshape, Storage, Table, decode
 
@@ -32,6 +32,10 @@ class Binary(Grid):
         weight = check_weight(weight, "binary")
         rows = weight.reshape(run_count(tuple(weight.shape), per), -1)
         return cls(_signs(weight), short_scale(rows.double().abs().mean(1)))
+
+    def formula_bits(self) -> float:
+        """n + m b."""
+        return float(self.level.numel() + len(self.step) * FLOAT_BITS)
 
     def rate_bits(self) -> Tensor:
         return torch.tensor(self.level.numel() + 32.0 * len(self.step))

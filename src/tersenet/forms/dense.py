@@ -74,6 +74,9 @@ class Dense(Form):
     def forward(self) -> Tensor:
         return self.values if self.dtype == "float32" else through_float16(self.values)
 
+    def formula_bits(self) -> float:
+        return float(self.values.numel() * torch.finfo(DTYPES[self.dtype]).bits)
+
     def rate_bits(self) -> Tensor:
         return torch.tensor(float(self.values.numel() * torch.finfo(DTYPES[self.dtype]).bits))
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.forms._grid import Grid, affine, level_storage
+from tersenet.forms._grid import Grid, affine, stored_grid
 from tersenet.forms.base import check_weight
 from tersenet.forms.dense import smallest_floats
-from tersenet.storage import Reshape, Storage, decode
+from tersenet.storage import Reshape, Storage
 
 LEAST_BITS, MOST_BITS = 2, 16
+EXPONENT_BITS = 8
 # Powers of two that are normal numbers in float32, with 16 bits to spare above.
 LEAST_EXPONENT, MOST_EXPONENT = -126, 110
 
@@ -50,8 +51,12 @@ class FixedPoint(Grid):
     def snapped(self, weight: Tensor) -> FixedPoint:
         return FixedPoint.fit(weight, bits=self.bits, exponent=self.exponent)
 
+    def formula_bits(self) -> float:
+        """n bits + one exponent of 8."""
+        return float(self.bits * self.level.numel() + EXPONENT_BITS)
+
     def rate_bits(self) -> Tensor:
-        return torch.tensor(float(self.bits * self.level.numel() + 8))
+        return torch.tensor(self.formula_bits())
 
     def lower(self, coder: str) -> Storage:
         step = smallest_floats(self.step.cpu().numpy(), coder)
@@ -62,17 +67,16 @@ class FixedPoint(Grid):
 
     @classmethod
     def lift(cls, storage: Storage) -> FixedPoint | None:
-        found = level_storage(storage)
-        if found is None:
+        found = stored_grid(storage)
+        if found is None or len(found.step) > 1:
             return None
-        tree, level, step = found
-        alphabet, zero = tree.levels.stream.alphabet, decode(tree.zero)  # type: ignore[attr-defined]
-        bits = alphabet.bit_length() - 1
-        mantissa, exponent = math.frexp(float(step[0])) if len(step) == 1 else (0.0, 0)
-        whole = alphabet == 2**bits and LEAST_BITS <= bits <= MOST_BITS and tuple(zero) == (alphabet // 2,)
-        if not (whole and mantissa == 0.5 and LEAST_EXPONENT <= exponent - 1 <= MOST_EXPONENT):
+        bits = found.alphabet.bit_length() - 1
+        mantissa, exponent = math.frexp(float(found.step[0]))
+        whole = found.alphabet == 2**bits and found.zero == (found.alphabet // 2,)
+        power = mantissa == 0.5 and LEAST_EXPONENT <= exponent - 1 <= MOST_EXPONENT
+        if not (whole and power and LEAST_BITS <= bits <= MOST_BITS):
             return None
-        return cls(torch.from_numpy(level.reshape(storage.shape)), exponent - 1, bits)
+        return cls(found.level, exponent - 1, bits)
 
 
 def mantissas(bits: int) -> tuple[int, int]:

@@ -80,6 +80,9 @@ class Latent(Form):
     def rate_bits(self) -> Tensor:
         return self.settled().rate_bits()
 
+    def formula_bits(self) -> float | None:
+        return self.settled().formula_bits()
+
     def lower(self, coder: str) -> Storage:
         return self.settled().lower(coder)
 

@@ -66,6 +66,9 @@ class Masked(Form):
     def rate_bits(self) -> Tensor:
         return Sparse.fit(self()).rate_bits()
 
+    def formula_bits(self) -> float | None:
+        return Sparse.fit(self()).formula_bits()
+
     def lower(self, coder: str) -> Storage:
         return Sparse.fit(self()).lower(coder)
 

@@ -17,6 +17,9 @@ from tersenet.forms.base import Form, check_weight, lift
 from tersenet.forms.dense import Dense
 from tersenet.storage import Floats, Integers, Permute, Reshape, Scatter, Storage, Table, decode, reorder
 
+# Bits of a relative index in the paper: of convolutions, and of matrices.
+INDEX_BITS, INDEX_BITS_MATRIX = 8, 5
+
 
 class _Place(torch.autograd.Function):
     """Zeros of a shape with values at given flat positions; the gradient is read back from there."""
@@ -77,6 +80,15 @@ class Sparse(Form):
         p = torch.tensor(min(max(self.density, 1 / total), 1 - 1 / total) if total > 1 else 0.5, dtype=torch.float64)
         mask = -total * (p * p.log2() + (1 - p) * (1 - p).log2())
         return mask + self.values.rate_bits()
+
+    def formula_bits(self) -> float | None:
+        """The values', and a relative index for each of them and each filler (Han et al. 2016, section 2 and figure 2)."""
+        values = self.values.formula_bits()
+        if values is None:
+            return None
+        bits = INDEX_BITS if len(self.shape) > 2 else INDEX_BITS_MATRIX
+        gaps = torch.diff(self.position, prepend=self.position.new_tensor([-1])) - 1
+        return values + bits * (len(gaps) + int((gaps // 2**bits).sum()))
 
     def lower(self, coder: str) -> Storage:
         values = self.values.lower(coder)

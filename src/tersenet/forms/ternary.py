@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.forms._grid import Grid, Per, affine, level_storage, run_count, usable_step
+from tersenet.forms._grid import Grid, Per, affine, run_count, stored_grid, usable_step
 from tersenet.forms.base import check_weight
 from tersenet.forms.dense import smallest_floats
-from tersenet.storage import Reshape, Storage, decode
+from tersenet.storage import Reshape, Storage
 
 # Weights within this many times the mean |w| become 0: the paper's approximate optimum (eq. 6).
 THRESHOLD = 0.7
@@ -61,13 +61,10 @@ class Ternary(Grid):
 
     @classmethod
     def lift(cls, storage: Storage) -> Ternary | None:
-        found = level_storage(storage)
-        if found is None:
+        found = stored_grid(storage)
+        if found is None or found.zero != (1,) or found.alphabet != 3:
             return None
-        tree, level, step = found
-        if tuple(decode(tree.zero)) != (1,) or tree.levels.alphabet != 3:
-            return None
-        return cls(torch.from_numpy(level.reshape(storage.shape)), torch.from_numpy(step.astype(np.float32)))
+        return cls(found.level, found.step)
 
 
 def _kept_by_optimum(size: Float[Tensor, "rows n"]) -> Tensor:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.forms._grid import Grid, Per, level_storage, run_count
+from tersenet.forms._grid import Grid, Per, run_count, stored_grid
 from tersenet.forms._ranges import Levels, Range, lay
 from tersenet.forms.base import check_weight
 from tersenet.storage import Storage
@@ -64,11 +64,8 @@ class Uniform(Grid):
 
     @classmethod
     def lift(cls, storage: Storage) -> Uniform | None:
-        found = level_storage(storage)
-        if found is None:
-            return None
-        _, level, step = found
-        return cls(torch.from_numpy(level.reshape(storage.shape)), torch.from_numpy(step.astype("float32")))
+        found = stored_grid(storage)
+        return None if found is None else cls(found.level, found.step)
 
 
 def _of_each_weight(importance: Tensor | None, weight: Tensor, runs: int) -> Float[Tensor, "m n"] | None:

@@ -8,13 +8,13 @@ disk.
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from math import log2
 from typing import Any
 
 import numpy as np
 
 from tersenet.bits import width_for
 from tersenet.container import Contents
+from tersenet.forms import Sparse, lift
 from tersenet.storage import Affine, Floats, Integers, Scatter, Storage, Table, decode, walk
 
 FLOAT_BITS = 32
@@ -94,7 +94,8 @@ class CompressionRow:
 
     @property
     def formula_rate(self) -> float:
-        """The paper's r = n b / (n log2 k + k b) over the n stored weights, b = 32 (equation 1)."""
+        """The rate by the formula of the form over the n stored weights, b = 32: for shared values the paper's
+        n b / (n log2 k + k b) (equation 1)."""
         return FLOAT_BITS * self.stored / self.formula_bits if self.formula_bits else 1.0
 
     @property
@@ -153,7 +154,7 @@ def _row(name: str, form: str, tree: Storage, sizes: dict[str, int]) -> Compress
     position_bits = sum(_fixed_bits(node) for node in streams)
     index_symbols = sum(node.numel for node in streams)
     placed = [id(node) for node in streams]
-    codes_bits, table_bits, stored, k, shared, formula_bits = 0, 0, 0, 0, False, 0.0
+    codes_bits, table_bits, stored, k, shared = 0, 0, 0, 0, False
     beside: set[int] = set()
     for node in walk(tree):
         if id(node) in beside or id(node) in placed:
@@ -167,7 +168,6 @@ def _row(name: str, form: str, tree: Storage, sizes: dict[str, int]) -> Compress
             table_bits += entry_bits
             codes_bits += sum(_leaf_bits(leaf) for leaf in walk(node.index))
             stored += node.index.numel * block
-            formula_bits += node.index.numel * log2(max(node.entries.shape[0], 1)) + entries * FLOAT_BITS
             beside.update(id(leaf) for leaf in walk(node))
         elif isinstance(node, Affine):
             table_bits += sum(_leaf_bits(leaf) for part in (node.zero, node.step) for leaf in walk(part))
@@ -175,7 +175,6 @@ def _row(name: str, form: str, tree: Storage, sizes: dict[str, int]) -> Compress
         elif isinstance(node, (Integers, Floats)):
             codes_bits += _leaf_bits(node)
             stored += node.numel
-            formula_bits += _leaf_bits(node)
     weights = tree.numel
     nonzeros = int(np.count_nonzero(decode(tree)))
     on_disk = {
@@ -201,9 +200,17 @@ def _row(name: str, form: str, tree: Storage, sizes: dict[str, int]) -> Compress
         pruned_bits=FLOAT_BITS * stored + position_bits,
         shared_bits=codes_bits + table_bits + position_bits,
         coded_bits=on_disk["all"],
-        formula_bits=formula_bits,
+        formula_bits=_formula_bits(tree, codes_bits + table_bits),
         code_and_table_bits=codes_coded + on_disk["tables"],
     )
+
+
+def _formula_bits(tree: Storage, otherwise: float) -> float:
+    """Of the form that a tree is lifted to, positions left out; at fixed width where it is none's."""
+    form = lift(tree)
+    form = form.values if isinstance(form, Sparse) else form
+    said = None if form is None else form.formula_bits()
+    return otherwise if said is None else said
 
 
 def _fixed_bits(node: Integers) -> int:

@@ -19,8 +19,10 @@ COLUMNS = (
     ("Rate P", "times smaller after pruning"),
     ("Rate P+Q", "times smaller after pruning and sharing"),
     ("Rate P+Q+H", "times smaller on disk, all bytes of the tensor counted"),
-    ("Formula rate", "n b / (n log2 k + k b) of equation 1, over the n stored weights"),
-    ("Real rate", "the same weights and table as they lie on disk"),
+    ("Formula rate", "by the formula of the form over the n stored weights: n b / (n log2 k + k b) for shared values"),
+    ("Real rate", "the same weights and tables as they lie on disk"),
+    ("Formula bytes", "of weights and tables by that formula"),
+    ("Off by", "bytes of weights and tables on disk, less those of the formula"),
     ("Bytes", "of the tensor on disk"),
 )
 SUMMED = (
@@ -108,6 +110,7 @@ def cells_of(row: dict[str, Any]) -> list[str]:
     kept = number(row.get("kept"))
     if kept is None and weights and nonzeros is not None:
         kept = nonzeros / weights
+    formula, real = number(row.get("formula_bits")), number(row.get("code_and_table_bits"))
     size_bytes = number(first(row, "size_bytes"))
     if size_bytes is None and coded is not None:
         size_bytes = coded / 8
@@ -120,6 +123,8 @@ def cells_of(row: dict[str, Any]) -> list[str]:
         _rate(row, "rate_coded", weights, "coded_bits"),
         _rate(row, "formula_rate", stored, "formula_bits"),
         _rate(row, "formula_rate_real", stored, "code_and_table_bits"),
+        _or_dash(formula, _bytes),
+        _or_dash(None if real is None or formula is None else real - formula, _difference),
         _or_dash(size_bytes, count),
     ]
 
@@ -133,6 +138,15 @@ def _rate(row: dict[str, Any], name: str, elements: float | None, bits_name: str
 
 def _bits(value: float) -> str:
     return f"{value:.2f}".removesuffix(".00")
+
+
+def _bytes(bits: float) -> str:
+    return str(count(round(bits / 8)))
+
+
+def _difference(bits: float) -> str:
+    """In bytes, with its sign."""
+    return f"{round(bits / 8):+,}".replace("-", "−")
 
 
 def _or_dash(value: float | None, say: Any) -> str:

@@ -15,6 +15,9 @@ class Regularise(BaseModel):
     l1 * sum |w| + l2 * sum w^2 (Han et al. 2015, arXiv:1506.02626), and over the neurons or filters of each layer
     li * sum of the norms of their inputs' weights + lo * sum of the norms of their outputs' weights
     (Pan et al. 2016, arXiv:1606.07326): a norm goes to zero as a whole, and the neuron with it.
+
+    polarise * sum u^2 (1 - u^2) with u = w / mean |w| of its row, held within [-1, 1]: it is least at -1, 0 and +1, and
+    drives weights to the levels that they are rounded to in the end.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -23,18 +26,21 @@ class Regularise(BaseModel):
     l2: NotNegative = Field(default=0.0, description="factor of the sum of w^2; keeps more accuracy after retraining")
     li: NotNegative = Field(default=0.0, description="factor of the norms of all weights into a neuron, summed")
     lo: NotNegative = Field(default=0.0, description="factor of the norms of all weights out of a neuron, summed")
+    polarise: NotNegative = Field(default=0.0, description="factor of the sum of u^2 (1 - u^2); towards -1, 0 and +1")
     warmup_epochs: NotNegative = Field(default=0.0, description="epochs in which the factors rise linearly from 0")
     where: str = Field(default="*", description="layers that are penalised, patterns joined by commas")
 
     @property
     def active(self) -> bool:
         """Whether there is anything to add."""
-        return any((self.l1, self.l2, self.li, self.lo))
+        return any((self.l1, self.l2, self.li, self.lo, self.polarise))
 
     @model_validator(mode="after")
     def _has_a_factor(self) -> "Regularise":
         if not self.active and (self.warmup_epochs or self.where != "*"):
-            raise ValueError("regularise has warmup_epochs or where but no factor; set l1, l2, li or lo, or drop it")
+            raise ValueError(
+                "regularise has warmup_epochs or where but no factor; set l1, l2, li, lo or polarise, or drop it"
+            )
         return self
 
 

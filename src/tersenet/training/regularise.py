@@ -48,6 +48,14 @@ def neuron_norms(
     return (second, first) if inputs_first else (first, second)
 
 
+def distance_from_levels(weight: Tensor) -> Float[Tensor, ""]:
+    """The sum of u^2 (1 - u^2) for u = w / mean |w| of its row of the first axis, held within [-1, 1]."""
+    rows = weight.flatten(1)
+    scale = rows.detach().abs().mean(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+    squared = (rows / scale).clamp(-1, 1).square()
+    return (squared * (1 - squared)).sum()
+
+
 @dataclass(frozen=True)
 class StoredWeight:
     """A weight of two or more dimensions, and where a model holds it."""
@@ -84,6 +92,8 @@ class Penalty:
             if by.li or by.lo:
                 into, out_of = neuron_norms(weight, stored.layer.op, stored.groups)
                 terms.append(share * (by.li * into.sum() + by.lo * out_of.sum()))
+            if by.polarise:
+                terms.append(share * by.polarise * distance_from_levels(weight))
         return sum(terms[1:], terms[0]) if terms else None
 
 

@@ -32,14 +32,14 @@ class StoreStep(Step):
     batch_size: Annotated[int, Ge(2)] = Field(128, description="of the inputs to calibrate on")
     damping: Annotated[float, Gt(0)] = Field(0.01, description="added to second moments, of their mean diagonal")
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreStep, ...]:
+        """Steps of this form from its fewest bits to its most: the points of a curve of size against accuracy."""
+        return ()
+
     @abstractmethod
     def fit(self, layer: WeightedLayer, network: Network, at: Situation, notes: list[str]) -> Fit:
         """How the form of one layer is made; what a user should know of it goes to `notes`."""
-
-    @classmethod
-    def over_range(cls) -> tuple[StoreStep, ...]:
-        """The form with much and with little, as a comparison shows it."""
-        return ()
 
     @property
     def needs_data(self) -> bool:

@@ -20,7 +20,7 @@ class StoreBinary(StoreLevels):
 
     @classmethod
     def over_range(cls) -> tuple[StoreBinary, ...]:
-        return (cls(form="binary"),)
+        return (cls.model_validate({"form": "binary"}),)
 
     def label(self, stage: int) -> str:
         return "binary"

@@ -56,6 +56,10 @@ class StoreCodebook(StoreClustered):
     def stages(self) -> int:
         return self.iterations
 
+    @classmethod
+    def over_range(cls) -> tuple[StoreCodebook, ...]:
+        return tuple(cls.model_validate({"bits": bits}) for bits in range(1, 9))
+
     def label(self, stage: int) -> str:
         return "share" if stage == self.iterations - 1 else f"share, weights train ({stage + 1})"
 

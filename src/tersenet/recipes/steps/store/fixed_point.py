@@ -50,7 +50,9 @@ class StoreFixedPoint(StoreLevels):
 
     @classmethod
     def over_range(cls) -> tuple[StoreFixedPoint, ...]:
-        return tuple(cls(form="fixed_point", bits=bits, dynamic=True) for bits in range(2, 17))
+        return tuple(
+            cls.model_validate({"form": "fixed_point", "bits": bits, "dynamic": True}) for bits in range(2, 17)
+        )
 
     def label(self, stage: int) -> str:
         return "dynamic fixed point" if self.dynamic else "fixed point"

@@ -38,6 +38,11 @@ class StoreLevels(StoreStep):
             raise ValueError("latent weights are for training; give train, with epochs, or drop latent")
         if self.latent and self.calibrate:
             raise ValueError("calibrate chooses levels once, latent weights choose them in training; drop one of them")
+        if self.learns_latently and self.train is not None and self.train.regularise.polarise:
+            raise ValueError(
+                "polarise drives dense weights to levels that they are rounded to in the end; put it into a step train "
+                "before this one, or drop it"
+            )
         return self
 
     @property

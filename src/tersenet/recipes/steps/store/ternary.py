@@ -21,7 +21,7 @@ class StoreTernary(StoreLevels):
 
     @classmethod
     def over_range(cls) -> tuple[StoreTernary, ...]:
-        return (cls(form="ternary"),)
+        return (cls.model_validate({"form": "ternary"}),)
 
     def label(self, stage: int) -> str:
         return "ternary"

@@ -54,7 +54,7 @@ class StoreUniform(StoreLevels):
 
     @classmethod
     def over_range(cls) -> tuple[StoreUniform, ...]:
-        return tuple(cls(form="uniform", bits=bits) for bits in range(1, 9))
+        return tuple(cls.model_validate({"form": "uniform", "bits": bits}) for bits in range(1, 9))
 
     def label(self, stage: int) -> str:
         return f"uniform, {self.bits} bits" if isinstance(self.bits, int) else "uniform"
@@ -69,14 +69,14 @@ class StoreUniform(StoreLevels):
                 notes.append(
                     f"{layer.weight}: rows of {width} weights fall into groups of {group_width(width, self.per)}"
                 )
-        if bits == 1 and self.symmetric:
+        if bits == 1 and self.symmetric and self.range != "exact":
             return partial(Binary.fit, per=self.per)
         importance = None
         if self.range == "hessian":
-            if sparse:
-                notes.append(f"{layer.weight}: pruned, so its range has the least squared error of its own weights")
-            else:
-                importance = _importance(network, layer, at, self.examples)
+            importance = None if sparse else _importance(network, layer, at, self.examples)
+            if importance is None:
+                why = "pruned" if sparse else f"of {layer.op}"
+                notes.append(f"{layer.weight}: {why}, so its range has the least squared error of its own weights")
         by = "mse" if self.range == "hessian" and importance is None else self.range
 
         def fit(values: Tensor) -> Form:
