@@ -1,8 +1,8 @@
 """Where centroids start, and what is left of it after training: `python centroids.py [--seeds 3]`.
 
-Section 3.2 of the paper on LeNet-5: a network is trained and pruned as for the paper's settings, then shares 2, 3 or 4
-bits a weight in every layer, from each of the paper's three starts and from the exact optimum, and trains its centroids.
-Runs are kept in --work, beside those of run.py, and go on from there. Writes centroids.json, centroids.md, centroids.svg.
+Section 3.2 of the paper on the published pruned LeNet-5: it shares 2, 3 or 4 bits a weight in every layer, from each of
+the paper's three starts and from the exact optimum, and trains its centroids for an epoch. Runs are kept in --work and go
+on from there. Writes centroids.json, centroids.md and centroids.svg.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from run import HERE, baseline, show
+from run import HERE, show
 
 import tersenet
-from tersenet.graph import Network
+from tersenet.graph import Network, capture
 from tersenet.methods.share import share_weights
-from tersenet.recipes import Recipe, load_recipe
+from tersenet.recipes import Recipe
 from tersenet.report.figure import Line, figure
 from tersenet.training.evaluate import evaluate
 from tersenet.zoo import network
 from tersenet.zoo.data import load
 from tersenet.zoo.networks import ENTRIES
+from tersenet.zoo.weights import load_weights
 
 RESULTS = HERE / "centroids.json"
-PAPER = load_recipe(HERE / "recipes" / "lenet5_paper.yaml")
+TRAIN = {"epochs": 1, "optimiser": "adam", "lr": 0.0005}
 BITS = (2, 3, 4)
 STARTS = ("linear", "density", "forgy", "optimum")
 
@@ -36,7 +37,7 @@ STARTS = ("linear", "density", "forgy", "optimum")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--work", type=Path, default=Path("runs/han2016"))
+    parser.add_argument("--work", type=Path, default=Path("runs/han2016-centroids"))
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -47,15 +48,14 @@ def main() -> None:
 
 def for_seed(seed: int, work: Path) -> None:
     data = load("mnist", preprocess=ENTRIES["lenet5"].preprocess)
-    torch.manual_seed(seed)
-    dense = baseline(network("lenet5"), "lenet5", data, seed, work)
-    pruned = compressed(dense, PAPER.steps[0], data, seed, work / f"lenet5-pruned-{seed}")
+    weights = Path(os.environ["TERSENET_DATA"]) / "models" / "lenet-mnist" / "lenet5_sparse.safetensors"
+    pruned = capture(load_weights(network("lenet5"), weights).eval(), torch.zeros(2, 1, 28, 28))
     found = {"pruned": {"test_error": error(pruned, data.test), "validation_error": error(pruned, data.validate)}}
     for bits in BITS:
         for start in STARTS:
             name = f"{start}-{bits}"
-            store = PAPER.steps[1].model_copy(update={"bits": bits, "init": start})
-            trained = compressed(pruned, store, data, seed, work / f"lenet5-centroids-{name}-{seed}")
+            store = {"id": "store", "bits": bits, "init": start, "dtype": "float16", "train": TRAIN}
+            trained = compressed(pruned, store, data, seed, work / f"{name}-{seed}")
             shared = at_once(pruned, bits, start, seed)
             found[name] = {
                 "squared_error": squared_error(shared, pruned),
@@ -67,11 +67,11 @@ def for_seed(seed: int, work: Path) -> None:
     record(seed, found)
 
 
-def compressed(start: Network, step: Any, data: Any, seed: int, run_dir: Path) -> Network:
+def compressed(start: Network, step: dict[str, Any], data: Any, seed: int, run_dir: Path) -> Network:
     """What one step of the recipe makes of a network."""
     return tersenet.compress(
         start,
-        recipe=Recipe(name="centroids", steps=[step], coder=PAPER.coder),
+        recipe=Recipe.model_validate({"name": "centroids", "steps": [step]}),
         train=data.train,
         validate=data.validate,
         seed=seed,

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tersenet.errors import TersenetError
-from tersenet.forms import Product, Sparse, lift
+from tersenet.forms import Product, Residual, Sparse, lift
 from tersenet.storage import Concat, Reshape, Table, size_bytes, walk
+from tersenet.storage.memory import working_bytes
 
 WEIGHT = torch.randn(48, 60, generator=torch.Generator().manual_seed(0))
 
@@ -114,6 +115,13 @@ def test_entries_that_nothing_takes_are_not_stored_and_bytes_come_near_the_rate(
     narrowed = form.snapped(torch.zeros(256, 256))
     (table,) = (node for node in walk(narrowed.lower("raw")) if isinstance(node, Table))
     assert isinstance(table.entries, Reshape) and table.entries.shape == (1, 4)
+
+
+@pytest.mark.parametrize("axis", ["in", "out"])
+@pytest.mark.parametrize("form", [Product, Residual])
+def test_decoding_holds_a_few_copies_of_the_weight_at_most(form, axis):
+    tree = form.fit(torch.randn(128, 128), k=16, dim=8, axis=axis).lower("raw")
+    assert working_bytes(tree) < 3.2 * 4 * 128 * 128
 
 
 @pytest.mark.parametrize(

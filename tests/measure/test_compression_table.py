@@ -8,7 +8,7 @@ import pytest
 from tersenet.bits import IntStream
 from tersenet.container import Model, decode, encode
 from tersenet.measure.compression_table import compression_table
-from tersenet.storage import Floats, Integers, Reshape, Scatter, Table
+from tersenet.storage import Floats, Integers, Reshape, Scatter, Sum, Table
 
 
 def table_of(model, coder="huffman"):
@@ -40,6 +40,19 @@ def test_the_example_of_the_paper_comes_back():
     row = _alone(tree)
     assert (row.original_bits, row.shared_bits, row.formula_bits) == (512, 160, 160)
     assert row.formula_rate == 3.2 == row.rate_shared
+
+
+def test_a_weight_that_is_a_sum_of_table_entries_is_stored_once():
+    """32 sub-vectors of 2, each a sum of one of 4 and one of 2."""
+
+    def picked(k: int) -> Table:
+        codes = Integers(IntStream(name="x", values=np.arange(32) % k, alphabet=k))
+        return Table(Reshape(Floats(np.arange(2 * k, dtype=np.float32)), (k, 2)), codes)
+
+    row = _alone(Reshape(Sum((picked(4), picked(2))), (8, 8)))
+    assert (row.stored, row.k, row.rate_pruned) == (64, 6, 1)
+    assert row.weight_bits == (32 * 2 + 32 * 1) / 64
+    assert row.formula_bits == 32 * (2 + 1) + 32 * 2 * (4 + 2)
 
 
 def test_an_eight_bit_weight_and_a_dense_one_have_no_index(model):

@@ -134,7 +134,7 @@ class VectorForm(Form):
         parts = []
         for part in self.pieces:
             codes = self.encode(vectors_of(lanes, part.cut), part.arrays(self._half))
-            parts.append(Part(list(part.tables), torch.from_numpy(codes), part.cut))
+            parts.append(Part([table.cpu() for table in part.tables], torch.from_numpy(codes), part.cut))
         return type(self)(self.shape, parts, self.axis, self.table)
 
     def lower(self, coder: str) -> Storage:

@@ -15,7 +15,7 @@ import numpy as np
 from tersenet.bits import width_for
 from tersenet.container import Contents
 from tersenet.forms import Sparse, lift
-from tersenet.storage import Affine, Floats, Integers, Scatter, Storage, Table, decode, walk
+from tersenet.storage import Affine, Floats, Integers, Scatter, Storage, Sum, Table, decode, walk
 
 FLOAT_BITS = 32
 POSITION_ROLES = ("gaps", "bitmask")
@@ -156,6 +156,8 @@ def _row(name: str, form: str, tree: Storage, sizes: dict[str, int]) -> Compress
     placed = [id(node) for node in streams]
     codes_bits, table_bits, stored, k, shared = 0, 0, 0, 0, False
     beside: set[int] = set()
+    # A weight that is a sum is stored once, however many codes say it.
+    again = {id(node) for one in walk(tree) if isinstance(one, Sum) for part in one.parts[1:] for node in walk(part)}
     for node in walk(tree):
         if id(node) in beside or id(node) in placed:
             continue
@@ -167,14 +169,14 @@ def _row(name: str, form: str, tree: Storage, sizes: dict[str, int]) -> Compress
             shared = True
             table_bits += entry_bits
             codes_bits += sum(_leaf_bits(leaf) for leaf in walk(node.index))
-            stored += node.index.numel * block
+            stored += 0 if id(node) in again else node.index.numel * block
             beside.update(id(leaf) for leaf in walk(node))
         elif isinstance(node, Affine):
             table_bits += sum(_leaf_bits(leaf) for part in (node.zero, node.step) for leaf in walk(part))
             beside.update(id(leaf) for part in (node.zero, node.step) for leaf in walk(part))
         elif isinstance(node, (Integers, Floats)):
             codes_bits += _leaf_bits(node)
-            stored += node.numel
+            stored += 0 if id(node) in again else node.numel
     weights = tree.numel
     nonzeros = int(np.count_nonzero(decode(tree)))
     on_disk = {

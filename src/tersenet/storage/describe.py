@@ -28,11 +28,16 @@ def describe(node: Storage) -> str:
     if isinstance(node, Floats):
         return f"dense({node.values.dtype.name})"
     if isinstance(node, Table):
-        return "codebook"
+        return "product" if len(node.entries.shape) > 1 else "codebook"
     if isinstance(node, Affine):
-        return "uniform"
+        return "codebook" if isinstance(node.levels, Table) else "uniform"
     if isinstance(node, Integers):
         return "integers"
     if isinstance(node, (Sum, Concat, Transform)):
-        return f"{type(node).__name__.lower()}({', '.join(sorted({describe(child) for child in children(node)}))})"
+        inner = sorted({describe(child) for child in children(node)})
+        if isinstance(node, Sum) and inner == ["product"]:
+            return "residual"
+        if isinstance(node, Concat) and inner in (["product"], ["residual"]):
+            return inner[0]
+        return f"{type(node).__name__.lower()}({', '.join(inner)})"
     raise TypeError(f"not a storage node: {type(node).__name__}")

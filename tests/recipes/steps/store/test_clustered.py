@@ -17,6 +17,7 @@ from tersenet.errors import TersenetError
 from tersenet.forms import Codebook, Product, Residual, Sparse
 from tersenet.graph import capture
 from tersenet.recipes import Recipe, Task, run
+from tersenet.recipes.steps import Situation
 from tersenet.recipes.steps.store import StoreCodebook, StoreProduct, StoreResidual
 from tersenet.runtime import open_bytes
 
@@ -85,6 +86,50 @@ def test_what_is_stored_trains_saves_and_runs_without_torch_as_it_answers_here(n
     with torch.no_grad():
         want = loaded(torch.from_numpy(x)).numpy()
     assert np.allclose(open_bytes(data)(x), want, rtol=0, atol=1e-5)
+
+
+class Images:
+    """Random pictures, one class; a split as the zoo has them."""
+
+    def __len__(self) -> int:
+        return 32
+
+    def batch(self, indices):
+        x = torch.randn(32, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+        return x[indices], torch.zeros(len(indices), dtype=torch.int64)
+
+
+@pytest.mark.parametrize("form", ["product", "residual"])
+def test_kernels_plain_grouped_and_transposed_are_stored_as_sub_vectors_and_run(form):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(4, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=4),
+        nn.ConvTranspose2d(8, 2, 2),
+        nn.Flatten(),
+        nn.Linear(50, 3),
+    )
+    network = capture(model.eval(), torch.zeros(2, 4, 6, 6))
+    step = {
+        "id": "store",
+        "form": form,
+        "bits": 3,
+        "dim": {"op:conv2d": 9, "*": 4},
+        "weighted": "hessian",
+        "examples": 8,
+    }
+    (step,) = Recipe.model_validate({"name": "x", "steps": [step]}).steps
+    at = Situation(
+        stage=0, seed=0, train=Images(), validate=None, quality=lambda net: 0.0, earlier=lambda steps: network
+    )
+    changed, _ = step.change(network, at)
+    assert changed.form("0.weight").pieces[0].cut.dim == 9
+    x, _ = Images().batch(torch.arange(8))
+    with torch.no_grad():
+        want = changed(x).numpy()
+    answered = open_bytes(artifact.to_bytes(changed))(x.numpy())
+    assert np.allclose(answered, want, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("zeros", [False, True])

@@ -56,10 +56,6 @@ class StoreCodebook(StoreClustered):
     def stages(self) -> int:
         return self.iterations
 
-    @classmethod
-    def over_range(cls) -> tuple[StoreCodebook, ...]:
-        return tuple(cls.model_validate({"bits": bits}) for bits in range(1, 9))
-
     def label(self, stage: int) -> str:
         return "share" if stage == self.iterations - 1 else f"share, weights train ({stage + 1})"
 
@@ -108,12 +104,14 @@ class StoreCodebook(StoreClustered):
         if common.k < k:
             notes.append(_fewer(f"{len(layers)} layers together", common.k, k, self.dtype))
         nearest = partial(Codebook.of, centroids=common.centroids, table=self.dtype, scale=common.scale)
+        tied: torch.nn.Parameter | None = None
         for layer in layers:
             attach_values(network, layer.weight, nearest)
             form = network.form(layer.weight)
             inner = form.values if isinstance(form, Sparse) else form
             if isinstance(inner, Codebook):
-                inner.centroids = common.centroids
+                tied = inner.centroids if tied is None else tied
+                inner.centroids = tied
         notes.append(f"{len(layers)} layers share one codebook of {common.k} values; a file holds it once a layer")
         return network, notes
 
