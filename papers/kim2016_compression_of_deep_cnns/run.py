@@ -1,9 +1,11 @@
 """ResNets with every 3x3 convolution as 1x1, 3x3, 1x1, and LeNets by SVD: `python run.py [NAME ...]`.
 
-The published ResNets are factorised at the ranks that VBMF or a share of energy gives, fine-tuned, scored on the test set
-and timed beside the original in PyTorch and in tersenet.runtime; `--time` times finished runs again. The published
-LeNets are cut to lower and lower rank, plainly and as their inputs weigh it, without training. Runs are kept in --work and
-go on from there. Writes expected.json, table.md, ranks.md and a figure.
+resnet20, resnet56      the published network at the ranks of VBMF and of shares of energy, without training: scored on the
+                        test set, timed beside the original in PyTorch and in tersenet.runtime
+resnet20_vbmf and so on the same fine-tuned by a recipe; kept in --work, gone on with from there
+lenet_300_100, lenet5   by SVD to lower and lower rank, plainly and as the inputs weigh it, without training
+
+Writes expected.json, table.md, ranks.md and figures.
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ import torch
 
 import tersenet
 from tersenet import artifact, runtime
-from tersenet.calibration import sample_batches
+from tersenet.calibration import recalibrate_batchnorm, sample_batches
 from tersenet.graph import Network, capture
 from tersenet.measure.inference import compare_networks
 from tersenet.methods._factorable import factorable
+from tersenet.methods.channels import multiply_adds
 from tersenet.methods.low_rank import factorise_layers, rank_by_numbers, spectra
 from tersenet.methods.tucker2 import factorise_convolutions, formula_rate, ranks_by_energy, ranks_by_vbmf
 from tersenet.recipes import load_recipe
@@ -44,6 +47,8 @@ TUCKER = {
     "resnet20_vbmf": ("resnet20", "cifar10-resnet/resnet20-12fca82f"),
     "resnet20_energy": ("resnet20", "cifar10-resnet/resnet20-12fca82f"),
 }
+# Without training: VBMF, and shares of the energy of both unfoldings.
+COLD = {"resnet20": ("vbmf", 0.95, 0.9, 0.8, 0.7), "resnet56": ("vbmf", 0.8)}
 SVD = {
     "lenet_300_100": ("lenet_300_100", "lenet-mnist/lenet300100_original"),
     "lenet5": ("lenet5", "lenet-mnist/lenet5_original"),
@@ -54,26 +59,27 @@ BATCHES = (1, 64)
 KEEPS = (0.5, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02)
 NARROW = {"lenet_300_100": "ip1,ip2", "lenet5": "conv2,ip1"}
 IMAGES = 2000
+LATENCY_S = 12
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = (*SVD, *TUCKER)
+    names = (*SVD, *COLD, *TUCKER)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)} (default: all)")
     parser.add_argument("--work", type=Path, default=Path("runs/kim2016"))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--time", action="store_true", help="only time what is finished again")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(names)
     if unknown:
         parser.error(f"unknown {', '.join(sorted(unknown))}")
     torch.set_num_threads(arguments.threads)
     for name in arguments.names or names:
-        if arguments.time:
-            if name in TUCKER and name in expected():
-                record(name, expected()[name] | {"latency": timed(published(*TUCKER[name]), smaller(name))})
+        if name in SVD:
+            record(name, cut(*SVD[name]))
+        elif name in COLD:
+            record(name, untrained(name))
         else:
-            record(name, cut(*SVD[name]) if name in SVD else reproduce(name, *TUCKER[name], arguments.work))
+            record(name, reproduce(name, *TUCKER[name], arguments.work))
     write_results()
 
 
@@ -89,22 +95,58 @@ def published(name: str, weights: str) -> Network:
 # Tucker-2
 
 
-def ranks_of(net: Network, recipe: Any) -> dict[str, tuple[int, int]]:
-    """(P, Q) of each convolution that the recipe's first step factorises."""
-    step = recipe.steps[0]
-    layers, _ = factorable(net, step.where, "tucker2", spatial=True)
+def ranks_of(net: Network, amount: str | float) -> dict[str, tuple[int, int]]:
+    """(P, Q) of each 3x3 convolution by VBMF or by a share of energy."""
+    layers, _ = factorable(net, "*", "tucker2", spatial=True)
     weights = {layer.weight: net.dense(layer.weight) for layer in layers}
-    if step.rank == "vbmf":
+    if isinstance(amount, str):
         return {name: ranks_by_vbmf(weight) for name, weight in weights.items()}
-    return {name: ranks_by_energy(weight, step.energy) for name, weight in weights.items()}
+    return {name: ranks_by_energy(weight, amount) for name, weight in weights.items()}
+
+
+def about(net: Network, amount: str | float) -> tuple[Network, dict[str, object]]:
+    """The factorised network and what is said of it before it is scored or trained."""
+    layers, _ = factorable(net, "*", "tucker2", spatial=True)
+    ranks = ranks_of(net, amount)
+    factorised, notes = factorise_convolutions(net, layers, ranks)
+    return factorised, {
+        "ranks": {one: list(pair) for one, pair in ranks.items()},
+        "shapes": {one: list(net.dense(one).shape) for one in ranks},
+        "energy_held": energy_held(notes),
+        "macs_before": multiply_adds(net),
+        "macs_after": multiply_adds(factorised),
+        "parameters_before": sum(parameter.numel() for parameter in net.parameters()),
+        "parameters_after": sum(parameter.numel() for parameter in factorised.parameters()),
+    }
+
+
+def untrained(name: str) -> dict[str, object]:
+    """Accuracy and speed at each choice of ranks, BatchNorm as it is and anew."""
+    data = load(ENTRIES[name].data, preprocess=ENTRIES[name].preprocess)
+    net = published(name, dict(TUCKER.values())[name])
+    inputs = [x for x, _ in sample_batches(data.train, IMAGES, 125, seed=0)]
+    rows = {}
+    for amount in COLD[name]:
+        factorised, row = about(net, amount)
+        row["latency"] = timed(net, factorised)
+        row["test_accuracy_factorised"] = percent(evaluate(factorised, data.test).accuracy)
+        recalibrate_batchnorm(factorised, inputs)
+        row["test_accuracy_factorised_batchnorm_anew"] = percent(evaluate(factorised, data.test).accuracy)
+        rows[str(amount)] = row
+        print(
+            time.strftime("%H:%M:%S"),
+            name,
+            amount,
+            {one: row[one] for one in row if one.startswith("test")},
+            flush=True,
+        )
+    return {"rows": rows, "test_accuracy_before": percent(evaluate(net, data.test).accuracy)}
 
 
 def reproduce(name: str, net_name: str, weights: str, work: Path) -> dict[str, object]:
     data = load(ENTRIES[net_name].data, preprocess=ENTRIES[net_name].preprocess)
     original, recipe = published(net_name, weights), load_recipe(HERE / "recipes" / f"{name}.yaml")
-    ranks = ranks_of(original, recipe)
-    layers, _ = factorable(original, "*", "tucker2", spatial=True)
-    cold, _ = factorise_convolutions(original, layers, ranks)
+    cold, told = about(original, recipe.steps[0].rank or recipe.steps[0].energy)
     # The published weights have seen our validation split, so nothing is decided on it and it is not scored.
     result = tersenet.compress(
         original, recipe=recipe, train=data.train, test=data.test, run_dir=work / name, source=net_name, on_event=show
@@ -114,14 +156,7 @@ def reproduce(name: str, net_name: str, weights: str, work: Path) -> dict[str, o
     result.save(files / f"{name}.terse")
     final, stages = result.record.final, result.record.stages
     factorised = artifact.load(result.run_dir / stages[0]["file"])
-    return {
-        "ranks": {one: list(pair) for one, pair in ranks.items()},
-        "shapes": {one: list(original.dense(one).shape) for one in ranks},
-        "energy_held": energy_held(stages[0]["notes"]),
-        "macs_before": final["cost"]["before"]["macs_dense"],
-        "macs_after": final["cost"]["after"]["macs_dense"],
-        "parameters_before": result.record.parameters,
-        "parameters_after": sum(parameter.numel() for parameter in dense(result.network).parameters()),
+    return told | {
         "test_accuracy_before": percent(final["original"]["test"]["accuracy"]),
         "test_accuracy_factorised": percent(evaluate(cold, data.test).accuracy),
         "test_accuracy_factorised_batchnorm_anew": percent(evaluate(factorised, data.test).accuracy),
@@ -148,10 +183,6 @@ def dense(net: Network) -> Network:
     return Network(net.graph, net.tensors()).eval()
 
 
-def smaller(name: str) -> Network:
-    return dense(artifact.load(HERE / "files" / f"{name}.terse"))
-
-
 def timed(original: Network, factorised: Network) -> dict[str, dict[str, float]]:
     """Median milliseconds of all four in turns, on one thread: both networks in PyTorch and in our runtime, float32."""
     networks = {"original": dense(original), "factorised": factorised}
@@ -169,7 +200,7 @@ def timed(original: Network, factorised: Network) -> dict[str, dict[str, float]]
         times = compare_networks(
             {name: (net, (inputs,)) for name, net in networks.items()},
             {f"runtime {name}": partial(session, array) for name, session in sessions.items()},
-            limit_s=30,
+            limit_s=LATENCY_S,
         )
         found[str(batch)] = {f"{name.replace(' ', '_')}_ms": round(one.median_ms, 3) for name, one in times.items()} | {
             "ratio_torch": round(times["original"].median_ms / times["factorised"].median_ms, 3),
@@ -241,28 +272,34 @@ def write_results() -> None:
 
 def tucker_table(known: dict[str, Any]) -> list[str]:
     lines = [
-        "| network | ranks | multiply-adds, millions | parameters | file, bytes | test accuracy, %: original, factorised, "
-        "BatchNorm anew, fine-tuned | PyTorch faster by, batch 1, 64 | runtime, batch 1, 64 | minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| network | ranks | multiply-adds, millions | parameters | test accuracy, %: original, factorised, BatchNorm anew, "
+        "fine-tuned | PyTorch faster by, batch 1, 64 | runtime, batch 1, 64 | minutes |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    for name in COLD:
+        found = known.get(name, {"rows": {}})
+        for amount, row in found["rows"].items():
+            lines.append(tucker_row(name, amount, row | {"test_accuracy_before": found["test_accuracy_before"]}))
     for name, (net, _) in TUCKER.items():
-        if name not in known:
-            continue
-        run = known[name]
-        accuracies = [
-            run[f"test_accuracy_{when}"] for when in ("before", "factorised", "factorised_batchnorm_anew", "after")
-        ]
-        faster = {
-            where: ", ".join(f"{run['latency'][str(batch)][f'ratio_{where}']:.2f}x" for batch in BATCHES)
-            for where in ("torch", "runtime")
-        }
-        lines.append(
-            f"| {TITLES[net]} | {'VBMF' if name.endswith('vbmf') else '80 % of the energy'} "
-            f"| {run['macs_before'] / 1e6:.1f} -> {run['macs_after'] / 1e6:.1f} ({run['macs_before'] / run['macs_after']:.2f}x) "
-            f"| {run['parameters_before']:,} -> {run['parameters_after']:,} | {run['file_bytes']:,} "
-            f"| {', '.join(f'{one:.2f}' for one in accuracies)} | {faster['torch']} | {faster['runtime']} | {run['minutes']:.0f} |"
-        )
+        if name in known:
+            lines.append(tucker_row(net, "vbmf" if name.endswith("vbmf") else "0.8", known[name]))
     return lines
+
+
+def tucker_row(net: str, amount: str, run: dict[str, Any]) -> str:
+    when = ("before", "factorised", "factorised_batchnorm_anew", "after")
+    accuracies = [f"{run[f'test_accuracy_{one}']:.2f}" if f"test_accuracy_{one}" in run else "-" for one in when]
+    faster = {
+        where: ", ".join(f"{run['latency'][str(batch)][f'ratio_{where}']:.2f}x" for batch in BATCHES)
+        for where in ("torch", "runtime")
+    }
+    minutes = f"{run['minutes']:.0f}" if "minutes" in run else "-"
+    return (
+        f"| {TITLES[net]} | {'VBMF' if amount == 'vbmf' else f'{float(amount):.0%} of the energy'} "
+        f"| {run['macs_before'] / 1e6:.1f} -> {run['macs_after'] / 1e6:.1f} ({run['macs_before'] / run['macs_after']:.2f}x) "
+        f"| {run['parameters_before']:,} -> {run['parameters_after']:,} | {', '.join(accuracies)} "
+        f"| {faster['torch']} | {faster['runtime']} | {minutes} |"
+    )
 
 
 def svd_table(known: dict[str, Any]) -> list[str]:
@@ -283,23 +320,26 @@ def svd_table(known: dict[str, Any]) -> list[str]:
 
 
 def rank_tables(known: dict[str, Any]) -> list[str]:
+    """(P, Q) of each layer by VBMF, with what its product holds, and by 80 % of the energy."""
     lines = []
-    for name, (net, _) in TUCKER.items():
+    for name in COLD:
         if name not in known:
             continue
-        run = known[name]
+        vbmf, energy = (known[name]["rows"][amount] for amount in ("vbmf", "0.8"))
         lines += [
-            f"## {name}: {TITLES[net]}",
+            f"## {TITLES[name]}",
             "",
-            "| layer | S to T | P, Q | rate | energy held, % |",
-            "|---|---|---|---|---|",
+            "| layer | S to T | P, Q by VBMF | rate | energy held, % | P, Q by 80 % of the energy | rate |",
+            "|---|---|---|---|---|---|---|",
         ]
-        for weight, (p, q) in run["ranks"].items():
-            t, s = run["shapes"][weight][:2]
-            layer = weight.removesuffix(".weight")
-            held = run["energy_held"].get(layer)
-            rate = f"{formula_rate(run['shapes'][weight], (p, q)):.2f}x" if held is not None else "left whole"
-            lines.append(f"| {layer} | {s} to {t} | {p}, {q} | {rate} | {'' if held is None else held} |")
+        for weight in vbmf["ranks"]:
+            (t, s, *_), layer = vbmf["shapes"][weight], weight.removesuffix(".weight")
+            cells = [layer, f"{s} to {t}"]
+            for row in (vbmf, energy):
+                held, ranks = row["energy_held"].get(layer), row["ranks"][weight]
+                rate = "whole" if held is None else f"{formula_rate(vbmf['shapes'][weight], ranks):.2f}x"
+                cells += [f"{ranks[0]}, {ranks[1]}", rate, *([f"{held or '-'}"] if row is vbmf else [])]
+            lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return lines
 

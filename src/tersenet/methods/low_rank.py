@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from tersenet.calibration import collect
+from tersenet.calibration.collect import collect
 from tersenet.errors import TersenetError
 from tersenet.graph import Chain, Network, WeightedLayer, replace_layers
 from tersenet.graph.chains import own_bias

@@ -143,7 +143,10 @@ def factorise_convolutions(
         if not p or not q:
             notes.append(f"{layer.name}: left as it is; {of}, so that all of it would be noise")
             continue
-        found = tucker2(weight, (p, q), sweeps)
+        try:
+            found = tucker2(weight, (p, q), sweeps)
+        except TersenetError as error:
+            raise TersenetError(f"layer '{layer.name}': {error}") from None
         count, whole = numbers(weight.shape, (p, q)), weight.numel()
         if count >= whole:
             notes.append(f"{layer.name}: left as it is; {of} take {count:,} numbers, the layer itself {whole:,}")

@@ -174,7 +174,7 @@ def test_settings_that_make_no_sense_are_refused(text, sentence):
 def test_ranks_above_the_matrix_and_missing_data_are_refused(tmp_path):
     with pytest.raises(TersenetError, match="layer '9': rank 20 for a weight of 3 x 30; expected is 1 to 3"):
         carried_out(tmp_path / "a", {"id": "low_rank", "where": "7,9", "rank": 20})
-    with pytest.raises(TersenetError, match=r"ranks \(4, 5\) for a convolution of 3 to 12 channels"):
+    with pytest.raises(TersenetError, match=r"layer '0': ranks \(4, 5\) for a convolution of 3 to 12 channels"):
         carried_out(tmp_path / "b", {"id": "tucker2", "rank": [4, 5]})
     with pytest.raises(TersenetError, match="needs training data"):
         carried_out(tmp_path / "c", {"id": "low_rank", "rank": 2, "covariance": True}, data={})

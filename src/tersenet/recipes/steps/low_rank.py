@@ -73,13 +73,14 @@ class LowRank(Structural):
 
     def _rank(self, network: Network, one: Spectrum) -> int:
         """Of one layer, whatever the others take."""
-        if isinstance(self.keep, dict):
-            return rank_by_numbers(one, setting(self.keep, one.layer, network, "keep"))
+        if self.keep is not None:
+            keep: float = setting(self.keep, one.layer, network, "keep")
+            return rank_by_numbers(one, keep)
         if self.energy is not None:
             return rank_by_energy(one.energies, setting(self.energy, one.layer, network, "energy"))
         assert self.rank is not None
-        rank = setting(self.rank, one.layer, network, "rank")
-        return rank_by_vbmf(one) if rank == "vbmf" else int(rank)
+        rank: Rank = setting(self.rank, one.layer, network, "rank")
+        return rank_by_vbmf(one) if isinstance(rank, str) else rank
 
     def with_table(self, setting: Setting, table: dict[str, Any]) -> LowRank | None:
         if setting != "rank":

@@ -47,7 +47,7 @@ class Tucker2Step(Structural):
         if self.energy is not None:
             return ranks_by_energy(weight, setting(self.energy, layer, network, "energy"))
         assert self.rank is not None
-        rank = setting(self.rank, layer, network, "rank")
+        rank: Rank = setting(self.rank, layer, network, "rank")
         return ranks_by_vbmf(weight) if isinstance(rank, str) else rank
 
     def gentler(self) -> Tucker2Step | None:
