@@ -58,16 +58,20 @@ WAYS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(WEIGHTS)} (default: all)")
+    parser.add_argument("--ways", help=f"of {', '.join(WAYS)}, with commas (default: all)")
     parser.add_argument("--work", type=Path, default=Path("runs/frantar2023"))
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(WEIGHTS)
     if unknown:
         parser.error(f"unknown {', '.join(sorted(unknown))}")
+    ways = list(WAYS) if arguments.ways is None else arguments.ways.split(",")
+    if not set(ways) <= set(WAYS):
+        parser.error(f"ways are {', '.join(WAYS)}; got {arguments.ways}")
     torch.set_num_threads(arguments.threads)
     arguments.work.mkdir(parents=True, exist_ok=True)
     for name in arguments.names or WEIGHTS:
-        record(name, rows(name, arguments.work))
+        record(name, rows(name, ways, arguments.work))
     write_table()
 
 
@@ -86,13 +90,14 @@ def stored(net: Network, train: Any, way: Way, calibrate: int, run_dir: Path) ->
     return data
 
 
-def rows(name: str, work: Path) -> dict[str, dict[str, float]]:
+def rows(name: str, ways: list[str], work: Path) -> dict[str, dict[str, float]]:
     path = work / f"{name}.json"
     done = json.loads(path.read_text()) if path.exists() else {}
     net, data = dense(name)
     if "dense" not in done:
         done["dense"] = {"test": round(100 * evaluate(net, data.test).accuracy, 2)}
-    for key, way in WAYS.items():
+    for key in ways:
+        way = WAYS[key]
         for calibrate in (0, IMAGES):
             row = f"{key} {'feedback' if calibrate else 'nearest'}"
             if row in done:

@@ -48,17 +48,17 @@ def test_calibration_and_training_are_taken(tersenet, own, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "code", "sentence"),
     [
-        (["--forms", "codebok"], "form 'codebok' is not there; did you mean codebook"),
-        (["--split", "middle"], "the parts of a data set are"),
-        (["--within", "0"], "a number of points above 0"),
-        (["--where", "nowhere"], "no layer matches 'nowhere'"),
-        (["--coder", "zip"], "zip"),
+        (["--forms", "codebok"], 3, "form 'codebok' is not there; did you mean codebook"),
+        (["--split", "middle"], 2, "the parts of a data set are"),
+        (["--within", "0"], 2, "a number of points above 0"),
+        (["--where", "nowhere"], 3, "no layer matches 'nowhere'"),
+        (["--coder", "zip"], 3, "zip"),
     ],
 )
-def test_what_is_asked_for_wrongly_is_refused_in_a_sentence(words, sentence, tersenet, own, tmp_path):
-    assert sentence in tersenet("compare", *own, "-o", tmp_path, "--forms", "dense", *words).refused()
+def test_what_is_asked_for_wrongly_is_refused_in_a_sentence(words, code, sentence, tersenet, own, tmp_path):
+    assert sentence in tersenet("compare", *own, "-o", tmp_path, "--forms", "dense", *words).refused(code)
 
 
 def test_a_network_with_nan_and_a_file_in_the_folder_s_place_are_refused(tersenet, shelf, own, tmp_path):

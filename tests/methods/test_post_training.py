@@ -235,3 +235,13 @@ def test_vectors_between_zeros_are_stored_without_feedback_and_named(net):
     notes = store_calibrated(net, BATCHES, {"five.weight": partial(Pairs.fit, k=6)})
     assert notes == ["five.weight: without error feedback; sub-vectors of what is not zero lie in no columns"]
     assert isinstance(net.form("five.weight").values, Pairs)
+
+
+@pytest.mark.parametrize("keep_zeros", [True, False])
+def test_zeros_of_a_weight_that_is_not_pruned_are_kept_or_free(net, keep_zeros):
+    weight = net.dense("five.weight").clone()
+    weight[:, ::2] = 0
+    net.set_tensor("five.weight", weight)
+    store_calibrated(net, BATCHES, {"five.weight": partial(Codebook.fit, k=2)}, keep_zeros=keep_zeros)
+    assert isinstance(net.form("five.weight"), Sparse) == keep_zeros
+    assert torch.equal(net.dense("five.weight") == 0, weight == 0) == keep_zeros

@@ -16,8 +16,8 @@ from tersenet.storage import Storage
 # id -> module:Class, in the order in which a storage tree is offered to them by `lift`.
 FORMS: dict[str, str] = {
     "sparse": "tersenet.forms.sparse:Sparse",
-    "codebook": "tersenet.forms.codebook:Codebook",
     "binary": "tersenet.forms.binary:Binary",
+    "codebook": "tersenet.forms.codebook:Codebook",
     "ternary": "tersenet.forms.ternary:Ternary",
     "fixed_point": "tersenet.forms.fixed_point:FixedPoint",
     "product": "tersenet.forms.product:Product",

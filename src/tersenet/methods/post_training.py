@@ -43,14 +43,14 @@ def store_calibrated(
     fits: Mapping[str, Fit],
     *,
     damping: float = 0.01,
-    attach: Attach = attach_values,
+    keep_zeros: bool = True,
 ) -> list[str]:
     """Hold the weights named in `fits` by the forms that these make, in place; zeros of pruned weights stay.
 
-    batches   inputs to calibrate on, all of them in memory at once
-    fits      by weight: from it, or the vector of what is not zero in it, to a form that says what is `nearest`
-    damping   added to second moments, of their mean diagonal
-    attach    puts a form in place of a weight: `attach_values` keeps all zeros, `attach_whole` those of sparse forms
+    batches      inputs to calibrate on, all of them in memory at once
+    fits         by weight: from it, or the vector of what is not zero in it, to a form that says what is `nearest`
+    damping      added to second moments, of their mean diagonal
+    keep_zeros   also those of a weight that no sparse form holds; otherwise these are values like any other
 
     Returns a sentence for each weight whose form is not calibrated: of layers other than linear, conv1d and conv2d, of
     more than MOST_COLUMNS columns, or of vectors of neighbours inside a sparse form.
@@ -59,6 +59,7 @@ def store_calibrated(
         raise TersenetError("there are no inputs to calibrate on; give at least one batch with one example")
     original = Network(network.graph, network.tensors()).eval()
     network.eval()
+    attach = attach_values if keep_zeros else attach_whole
     notes = []
     for meeting in meetings(network, original, batches, fits):
         layer = meeting[0]
@@ -161,7 +162,7 @@ def _fitted(network: Network, name: str, target: Matrices, fit: Fit, attach: Att
         network.attach(name, Sparse(Dense(weight.reshape(-1)[held.position]), held.position, held.shape))
     attach(network, name, fit)
     form = network.form(name)
-    assert form is not None
+    assert isinstance(form, Form)
     return form
 
 

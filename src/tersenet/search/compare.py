@@ -141,7 +141,7 @@ class _Comparing:
 
     def measured(self, amount: Amount, record: Comparison) -> ComparedPoint:
         steps = _written(amount)
-        known = {"line": amount.line, "amount": amount.name, "steps": steps}
+        known: dict[str, Any] = {"line": amount.line, "amount": amount.name, "steps": steps}
         run_dir = self.folder / "run" / hashlib.sha256(key_of(amount.line, steps).encode()).hexdigest()[:16]
         recipe = Recipe(name=amount.line, steps=amount.steps, coder=self.coder)  # type: ignore[arg-type]
         task = Task(

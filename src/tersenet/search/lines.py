@@ -61,7 +61,10 @@ def amounts(
         labels = _labels(steps)
         order = coarse_first(range(len(steps)))[:most]
         found[name] = [
-            Amount(name, labels[i], (*(_set(one, where, calibrate, train) for one in steps[i]), Round())) for i in order
+            Amount(
+                name, labels[i], (*(_set(one, where, calibrate, train) for one in steps[i]), Round.model_validate({}))
+            )
+            for i in order
         ]
     return found
 
@@ -70,16 +73,20 @@ def _range_of(name: str) -> list[tuple[Step, ...]]:
     if name in store_steps():
         return [(step,) for step in store_steps()[name].over_range()]
     if name == PRUNE:
-        return [(Prune(keep=keep),) for keep in KEPT]
+        return [(_prune(keep),) for keep in KEPT]
     if name == BOTH:
-        return [(Prune(keep=keep), StoreCodebook(bits=SHARED_BITS)) for keep in KEPT]
+        return [(_prune(keep), StoreCodebook.model_validate({"bits": SHARED_BITS})) for keep in KEPT]
     return [(step,) for step in _factorised()[name]]
+
+
+def _prune(keep: float) -> Step:
+    return Prune.model_validate({"keep": keep})
 
 
 def _factorised() -> dict[str, list[Step]]:
     return {
-        "low_rank": [LowRank(keep=keep) for keep in (0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.05)],
-        "tucker2": [Tucker2Step(energy=energy) for energy in (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)],
+        "low_rank": [LowRank.model_validate({"keep": keep}) for keep in (0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.05)],
+        "tucker2": [Tucker2Step.model_validate({"energy": energy}) for energy in (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)],
     }
 
 

@@ -31,6 +31,7 @@ class Record(Protocol):
     def save(self, path: PathLike) -> None: ...
 
 
+K = TypeVar("K", bound=Hashable)
 R = TypeVar("R", bound=Record)
 
 
@@ -48,7 +49,7 @@ def opened(path: PathLike | None, fingerprint: str, read: Callable[[PathLike], R
 
 def measure_all(
     record: R,
-    asked: Mapping[Hashable, Callable[[], Any]],
+    asked: Mapping[K, Callable[[], Any]],
     path: PathLike | None,
     budget_s: float | None,
     on_point: Callable[[int, int], None] | None,

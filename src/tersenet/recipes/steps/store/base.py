@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 from pydantic import Field
@@ -12,7 +12,9 @@ from torch import Tensor
 from tersenet.calibration import sample_batches
 from tersenet.calibration.batches import checked_inputs
 from tersenet.graph import Network, WeightedLayer
-from tersenet.methods.post_training import Fit, store_calibrated
+from tersenet.methods.latent import attach_whole
+from tersenet.methods.post_training import Fit as Fit
+from tersenet.methods.post_training import store_calibrated
 from tersenet.methods.select import select_layers
 from tersenet.methods.share import attach_values
 from tersenet.recipes.steps.base import Changed, Situation, Step
@@ -25,6 +27,8 @@ class StoreStep(Step):
     (Frantar et al. 2023, arXiv:2210.17323), and biases or BatchNorm keep each channel's mean; labels are not read.
     """
 
+    # Whether zeros of a weight that no sparse form holds stay zero too.
+    keeps_zeros: ClassVar[bool] = True
     id: Literal["store"] = "store"
     where: str = "*"
     calibrate: Annotated[int, Ge(0)] = Field(0, description="training inputs to calibrate on; 0 takes weights alone")
@@ -44,21 +48,17 @@ class StoreStep(Step):
     def needs_data(self) -> bool:
         return self.calibrate > 0 or super().needs_data
 
-    @staticmethod
-    def attach(network: Network, name: str, fit: Fit) -> None:
-        """Put what `fit` makes in place of a weight."""
-        attach_values(network, name, fit)
-
     def change(self, network: Network, at: Situation) -> Changed:
         notes: list[str] = []
         fits = {layer.weight: self.fit(layer, network, at, notes) for layer in select_layers(network, self.where)}
         if self.calibrate:
             network = network.cpu()
             inputs = self._inputs(network, at, notes)
-            notes += store_calibrated(network, inputs, fits, damping=self.damping, attach=self.attach)
+            notes += store_calibrated(network, inputs, fits, damping=self.damping, keep_zeros=self.keeps_zeros)
         else:
+            attach = attach_values if self.keeps_zeros else attach_whole
             for name, fit in fits.items():
-                self.attach(network, name, fit)
+                attach(network, name, fit)
         return network, notes
 
     def _inputs(self, network: Network, at: Situation, notes: list[str]) -> list[tuple[Tensor, ...]]:

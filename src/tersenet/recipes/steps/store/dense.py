@@ -19,7 +19,7 @@ class StoreDense(StoreStep):
 
     @classmethod
     def over_range(cls) -> tuple[StoreDense, ...]:
-        return (cls(form="dense", dtype="float16"), cls(form="dense"))
+        return tuple(cls.model_validate({"form": "dense", "dtype": dtype}) for dtype in ("float16", "float32"))
 
     def label(self, stage: int) -> str:
         return f"store {self.dtype}"

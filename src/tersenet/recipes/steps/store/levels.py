@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 from pydantic import Field, model_validator
@@ -28,6 +28,7 @@ class StoreLevels(StoreStep):
     serves all that are kept.
     """
 
+    keeps_zeros: ClassVar[bool] = False
     latent: bool | None = Field(
         None, description="dense weights learn while their levels count; by default in every training without calibrate"
     )
@@ -36,13 +37,13 @@ class StoreLevels(StoreStep):
     def _latent_weights_learn(self) -> StoreLevels:
         if self.latent and not self._trains:
             raise ValueError("latent weights are for training; give train, with epochs, or drop latent")
+        if self.latent and self.calibrate:
+            raise ValueError("calibrate chooses levels once, latent weights choose them in training; drop one of them")
         if self.learns_latently and self.train is not None and self.train.regularise.polarise:
             raise ValueError(
                 "polarise drives dense weights to levels that they are rounded to in the end; put it into a step train "
                 "before this one, or drop it"
             )
-        if self.latent and self.calibrate:
-            raise ValueError("calibrate chooses levels once, latent weights choose them in training; drop one of them")
         return self
 
     @property
@@ -58,10 +59,6 @@ class StoreLevels(StoreStep):
         """How latent weights are made whose form is what `fit` makes."""
         return partial(Latent.fit, fit=fit)
 
-    @staticmethod
-    def attach(network: Network, name: str, fit: Fit) -> None:
-        attach_whole(network, name, fit)
-
     def change(self, network: Network, at: Situation) -> Changed:
         layers = select_layers(network, self.where)
         check_varied(network, layers)
@@ -70,7 +67,7 @@ class StoreLevels(StoreStep):
         notes: list[str] = []
         for layer in layers:
             fit = self.learning(layer, network, self.fit(layer, network, at, notes))
-            self.attach(network, layer.weight, fit)
+            attach_whole(network, layer.weight, fit)
         return network, notes
 
     def settle(self, network: Network, at: Situation) -> Changed:
