@@ -148,7 +148,8 @@ def write_results() -> None:
 
 
 def accuracies(row: dict[str, float]) -> str:
-    return " | ".join(str(row[key]) for key in ("test", "test_batchnorm_anew", "test_batchnorm_moved"))
+    """In columns; a dash where the record of that time has none."""
+    return " | ".join(str(row.get(key, "-")) for key in ("test", "test_batchnorm_anew", "test_batchnorm_moved"))
 
 
 def drawn(title: str, found: dict[str, dict[str, float]]) -> str:
@@ -159,7 +160,7 @@ def drawn(title: str, found: dict[str, dict[str, float]]) -> str:
         ("magnitude", False, False),
         ("magnitude, each", False, True),
     ):
-        for anew in ("", "_batchnorm_moved"):
+        for anew in ("", "_batchnorm_anew"):
             rows = [row for row in ROWS if row.keep is not None and (row.surgery, row.each) == (surgery, each)]
             points = [(found[row.key]["zeros_percent"], found[row.key][f"test{anew}"]) for row in rows]
             points.insert(0, (0.0, found["dense"][f"test{anew}"]))
