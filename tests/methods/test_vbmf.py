@@ -60,7 +60,7 @@ def slow_vbmf(matrix: np.ndarray) -> tuple[int, np.ndarray, float]:
 
 @pytest.mark.parametrize(
     ("rows", "columns", "rank", "noise"),
-    [(4, 9, 2, 0.3), (9, 4, 2, 0.3), (6, 6, 1, 1.0), (5, 20, 0, 1.0), (1, 7, 1, 0.5)],
+    [(4, 9, 2, 0.3), (9, 4, 2, 0.3), (6, 6, 1, 1.0), (3, 9, 0, 1.0), (1, 7, 1, 0.5)],
 )
 def test_rank_values_and_noise_are_those_of_the_least_free_energy(rows, columns, rank, noise):
     matrix = planted(rows, columns, rank, noise)
@@ -74,7 +74,7 @@ def test_rank_values_and_noise_are_those_of_the_least_free_energy(rows, columns,
 def common_evbmf(matrix: np.ndarray, *, everywhere: bool = True) -> int:
     """The rank, by the formulas in which this is usually programmed: tau at the threshold is about 2.5129 sqrt(alpha).
 
-    everywhere   look at 600 values of the noise; else search within the bounds as if there were one minimum only
+    everywhere   look at 400 values of the noise; else search within the bounds as if there were one minimum only
     """
     matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     small, large = matrix.shape
@@ -98,7 +98,7 @@ def common_evbmf(matrix: np.ndarray, *, everywhere: bool = True) -> int:
     upper = (s**2).sum() / (small * large)
     lower = max(s[most + 1] ** 2 / (large * x_bar), (s[most + 1 :] ** 2).mean() / large)
     if everywhere:
-        noise = min(np.geomspace(lower, upper, 600), key=objective)
+        noise = min(np.geomspace(lower, upper, 400), key=objective)
     else:
         noise = minimize_scalar(objective, bounds=(lower, upper), method="bounded").x
     return int((s > np.sqrt(large * noise * x_bar)).sum())

@@ -105,14 +105,12 @@ def _links(node: Node, chain: Chain, names: list[str], renamed: Mapping[str, lis
         if number == chain.spatial and node.op != "linear":
             arguments |= {what: node.get(what) for what in ("stride", "padding", "dilation")}
         if number == len(names) - 1 and bias is not None:
-            arguments["bias"] = Parameter(renamed.get(bias.name, [bias.name])[0]) if _stored(bias) else bias
+            arguments["bias"] = (
+                Parameter(renamed.get(bias.name, [bias.name])[0]) if isinstance(bias, Parameter) else bias
+            )
         made.append(make_node(node.op, **arguments))
         source = Value(used + number)
     return made
-
-
-def _stored(given: Any) -> bool:
-    return isinstance(given, Parameter)
 
 
 def _declared(
