@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from tersenet.errors import TersenetError
-from tersenet.forms import Dense, Sparse
+from tersenet.forms import Dense, Sparse, Ternary
 from tersenet.graph import capture
 from tersenet.training import TrainConfig, fit
 from tersenet.training.config import Regularise
@@ -55,20 +55,25 @@ def test_polarising_is_at_rest_at_the_levels_and_drives_weights_to_them():
     net = nn.Linear(4, 2, bias=False)
     with torch.no_grad():
         net.weight.copy_(torch.tensor([[2.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
-    # Row 0 has the mean 1, so its largest lie beyond the levels and are held there; a row of zeros has none.
-    assert penalty(net, Regularise(polarise=3.0)).item() == 0
+    term = penalty(net, Regularise(polarise=3.0))
+    term.backward()
+    assert term.item() == 0 and torch.isfinite(net.weight.grad).all()
     with torch.no_grad():
-        net.weight.copy_(torch.tensor([[0.5, 1.5, 1.0, 1.0], [3.0, 3.0, -3.0, 3.0]]))
-    term = penalty(net, Regularise(polarise=2.0))
-    assert term.item() == pytest.approx(2 * 0.25 * 0.75)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.01)
+        net.weight.copy_(torch.tensor([[0.5, 1.25, 0.75, -1.0], [3.0, 3.0, -3.0, 3.0]]))
+    # The row's scale is 1, of the three that are above 0.7 times its mean.
+    inside = sum(u**2 * (1 - u**2) for u in (0.5, 0.75, 1.0))
+    assert penalty(net, Regularise(polarise=2.0)).item() == pytest.approx(2 * (inside + 2 * 0.25))
+    net = nn.Linear(50, 4, bias=False)
     torch.manual_seed(0)
-    nn.init.uniform_(net.weight, -1, 1)
-    for _ in range(2000):
+    nn.init.normal_(net.weight)
+    before = float((Ternary.fit(net.weight, threshold="mean")() - net.weight).detach().square().mean())
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.005)
+    for _ in range(1000):
         optimiser.zero_grad()
         penalty(net, Regularise(polarise=1.0)).backward()
         optimiser.step()
-    assert penalty(net, Regularise(polarise=1.0)).item() < 1e-3
+    after = float((Ternary.fit(net.weight, threshold="mean")() - net.weight).detach().square().mean())
+    assert after < before / 100
 
 
 @pytest.mark.parametrize("term", ["li", "lo"])

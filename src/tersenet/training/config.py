@@ -32,8 +32,8 @@ class Regularise(BaseModel):
     li * sum of the norms of their inputs' weights + lo * sum of the norms of their outputs' weights
     (Pan et al. 2016, arXiv:1606.07326): a norm goes to zero as a whole, and the neuron with it.
 
-    polarise * sum u^2 (1 - u^2) with u = w / mean |w| of its row, held within [-1, 1]: it is least at -1, 0 and +1, and
-    drives weights to the levels that they are rounded to in the end.
+    polarise * sum u^2 (1 - u^2) with u = w / a, a being the scale of its row, and 2 (|u| - 1) beyond -1 and +1: it is
+    least at -1, 0 and +1, and drives weights to the levels that they are rounded to in the end.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -49,11 +49,17 @@ def neuron_norms(
 
 
 def distance_from_levels(weight: Tensor) -> Float[Tensor, ""]:
-    """The sum of u^2 (1 - u^2) for u = w / mean |w| of its row of the first axis, held within [-1, 1]."""
-    rows = weight.flatten(1)
-    scale = rows.detach().abs().mean(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
-    squared = (rows / scale).clamp(-1, 1).square()
-    return (squared * (1 - squared)).sum()
+    """The sum of u^2 (1 - u^2) for u = |w| / a up to 1, and of 2 (u - 1) beyond, which drives back as steeply.
+
+    a is the mean of those |w| of a row that are above 0.7 times the mean of all (Li et al. 2016, arXiv:1605.04711,
+    eq. 5 and 6): the scale that the row would be rounded with.
+    """
+    size = weight.flatten(1).abs()
+    fixed = size.detach()
+    kept = fixed >= 0.7 * fixed.mean(1, keepdim=True)
+    scale = (fixed * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True)
+    u = size / scale.clamp(min=torch.finfo(size.dtype).tiny)
+    return torch.where(u <= 1, u.square() * (1 - u.square()), 2 * (u - 1)).sum()
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def test_exponents_follow_the_weights_while_they_train():
     with torch.no_grad():
         form.values *= 4
     network.train()
-    for _ in range(300):
+    for _ in range(40):
         network(DATA["train"].x).square().mean().backward()
         follow(network, 0.5)
     assert int(form.quantiser.exponent.value) == start + 2
