@@ -5,13 +5,14 @@ from tersenet.graph.bypass import Bypass, bypass, bypasses
 from tersenet.graph.capture import capture
 from tersenet.graph.dead import remove_dead
 from tersenet.graph.fold import fold_batchnorm
-from tersenet.graph.head import DenseHead, dense_head, pooled_head
+from tersenet.graph.head import Affine, DenseHead, dense_head, pooled_head
 from tersenet.graph.layer import Layer
 from tersenet.graph.network import Network, WeightedLayer
 from tersenet.graph.shapes import value_shapes
 from tersenet.graph.surgery import Group, coupled_groups, remove_channels, remove_rows
 
 __all__ = [
+    "Affine",
     "Bypass",
     "CaptureError",
     "DenseHead",
