@@ -142,7 +142,7 @@ def pooled_head(network: Network, head: DenseHead, last: Affine, hidden: Affine 
     read = {one.name for node in nodes for one in node.tensors() if isinstance(one, Parameter)}
     declared = {name: dtype for name, dtype in graph.parameters.items() if name in read}
     dtype = graph.parameters[f"{head.layers[-1]}.weight"]
-    changed = {}
+    changed: dict[str, Tensor] = {}
     for name, (weight, bias) in made_layers.items():
         changed |= {f"{name}.weight": weight[:, :, None, None], f"{name}.bias": bias}
     smaller = replace(
