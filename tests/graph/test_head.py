@@ -58,7 +58,7 @@ def test_the_new_head_answers_by_the_mean_of_each_channel(name):
     head = dense_head(network)
     assert (head.channels, head.classes) == (6, 5)
     weight, bias = torch.randn(5, 6), torch.randn(5)
-    smaller = pooled_head(network, head, weight, bias)
+    smaller = pooled_head(network, head, (weight, bias))
     for x in (X, torch.randn(3, 3, 17, 14)):
         with torch.no_grad():
             expected = tail(name)(model.convs(x).mean((2, 3)) @ weight.T + bias)
@@ -70,6 +70,21 @@ def test_the_new_head_answers_by_the_mean_of_each_channel(name):
     again = artifact.from_contents(decode(artifact.to_bytes(smaller))).eval()
     with torch.no_grad():
         assert torch.equal(again(X), smaller(X))
+
+
+def test_a_hidden_layer_at_each_place_comes_before_the_mean():
+    model = made(HEADS["batch norm"]).eval()
+    network = capture(model, X).eval()
+    hidden, last = (torch.randn(7, 6), torch.randn(7)), (torch.randn(5, 7), torch.randn(5))
+    smaller = pooled_head(network, dense_head(network), last, hidden)
+    assert [layer.name for layer in smaller.weighted_layers()][-2:] == ["gap.hidden", "gap"]
+    x = torch.randn(3, 3, 17, 14)
+    with torch.no_grad():
+        places = torch.einsum("nchw,oc->nohw", model.convs(x), hidden[0]) + hidden[1][:, None, None]
+        expected = places.relu().mean((2, 3)) @ last[0].T + last[1]
+        torch.testing.assert_close(smaller(x), expected, rtol=1e-4, atol=1e-5)
+        again = artifact.from_contents(decode(artifact.to_bytes(smaller))).eval()
+        assert torch.equal(again(x), smaller(x))
 
 
 def test_the_layers_of_a_head_come_in_forward_order():
@@ -171,14 +186,14 @@ def test_the_maps_may_be_read_elsewhere_before_them():
         return m.head(y.flatten(1))
 
     network = capture(made(nn.Linear(216, 5), forward, gate=nn.Conv2d(6, 6, 1)), X).eval()
-    smaller = pooled_head(network, dense_head(network), torch.ones(5, 6), torch.zeros(5))
+    smaller = pooled_head(network, dense_head(network), (torch.ones(5, 6), torch.zeros(5)))
     assert smaller(torch.zeros(2, 3, 20, 9)).shape == (2, 5)
 
 
 def test_the_name_of_the_new_layer_is_free():
     model = function(lambda m, x: m.gap_(m.gap(x).flatten(1)), gap=nn.Conv2d(3, 6, 1), gap_=nn.Linear(864, 5))
     network = capture(model, X).eval()
-    smaller = pooled_head(network, dense_head(network), torch.zeros(5, 6), torch.zeros(5))
+    smaller = pooled_head(network, dense_head(network), (torch.zeros(5, 6), torch.zeros(5)))
     assert list(smaller.graph.parameters) == ["gap.weight", "gap.bias", "gap__.weight", "gap__.bias"]
 
 
@@ -187,7 +202,7 @@ def test_response_normalisation_no_longer_names_the_size():
     network = capture(model, X).eval()
     assert "reshape" in fixed_by(network.graph)
     weight, bias = torch.randn(5, 6), torch.randn(5)
-    smaller = pooled_head(network, dense_head(network), weight, bias)
+    smaller = pooled_head(network, dense_head(network), (weight, bias))
     x = torch.randn(2, 3, 18, 14)
     with torch.no_grad():
         expected = F.local_response_norm(model.eval().convs(x), 3).mean((2, 3)) @ weight.T + bias

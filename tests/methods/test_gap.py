@@ -36,7 +36,7 @@ def test_a_network_of_the_zoo_saves_runs_learns_and_takes_other_sizes(name):
     assert sum(one.numel() for one in smaller.parameters()) == LEFT[name]
     channels, side, _ = ENTRIES[name].input_shape
     wider = torch.randn(1, channels, side + 12, side + 19)
-    data = to_bytes(smaller)
+    data = to_bytes(smaller, "raw")
     with torch.no_grad():
         expected = smaller(wider)
         assert torch.equal(from_contents(decode(data)).eval()(wider), expected)
@@ -91,6 +91,24 @@ def test_the_start_is_the_least_squares_fit_of_the_old_answers():
     with torch.no_grad():
         worse = [(model(X) - answers).square().sum() for answers in (smaller(X), torch.zeros(64, 3))]
     assert worse[0] < worse[1] and len(notes) == 1
+
+
+def test_a_hidden_layer_answers_nearer_to_the_old_head():
+    network = capture(two_layers(), X).eval()
+    with torch.no_grad():
+        far = []
+        for hidden in (0, 40):
+            smaller, notes = replace_head(network, "*", [X], hidden=hidden)
+            far.append(float((smaller(X) - network(X)).square().mean()))
+    assert far[1] < 0.7 * far[0]
+    assert smaller.dense("gap.hidden.weight").shape == (40, 5, 1, 1) and len(notes) == 1
+    same, _ = replace_head(network, "*", [X], hidden=40)
+    assert torch.equal(same.dense("gap.weight"), smaller.dense("gap.weight"))
+    random, notes = replace_head(network, hidden=40)
+    assert "starts at random" in notes[0] and random.dense("gap.weight").shape == (3, 40, 1, 1)
+    # Also where the old head's one layer could have been the new one.
+    bent, _ = replace_head(build("vgg16_cifar")[0], hidden=3)
+    assert bent.dense("gap.weight").shape == (10, 3, 1, 1)
 
 
 def test_fewer_examples_than_channels_and_dead_channels_still_give_a_start():

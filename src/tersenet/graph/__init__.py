@@ -6,14 +6,18 @@ from tersenet.graph.capture import capture
 from tersenet.graph.chains import Chain, replace_layers
 from tersenet.graph.dead import remove_dead
 from tersenet.graph.fold import fold_batchnorm
-from tersenet.graph.head import DenseHead, dense_head, pooled_head
+from tersenet.graph.head import Affine, DenseHead, dense_head, pooled_head
 from tersenet.graph.layer import Layer
 from tersenet.graph.network import Around, Network, WeightedLayer
 from tersenet.graph.shapes import value_shapes
 from tersenet.graph.surgery import Group, coupled_groups, remove_channels, remove_rows
 
 __all__ = [
+<<<<<<< HEAD
     "Around",
+=======
+    "Affine",
+>>>>>>> gap
     "Bypass",
     "CaptureError",
     "Chain",

@@ -102,16 +102,16 @@ def dense_head(network: Network) -> DenseHead:
     )
 
 
-def pooled_head(
-    network: Network,
-    head: DenseHead,
-    weight: Float[Tensor, "classes channels"],
-    bias: Float[Tensor, " classes"],
-) -> Network:
+Affine = tuple[Float[Tensor, "out in"], Float[Tensor, " out"]]
+"""The weight and the bias of a 1x1 convolution."""
+
+
+def pooled_head(network: Network, head: DenseHead, last: Affine, hidden: Affine | None = None) -> Network:
     """A network with a 1x1 convolution, `gap`, and global average pooling in place of its head.
 
-    It answers `weight` times the mean of each channel, plus `bias`. Reshapes before the head that only add an axis of
-    one say so without sizes, so that other heights and widths run where nothing else names them.
+    It answers the weight of `last` times the mean of each channel, plus its bias. With `hidden` the channels are those
+    of a further 1x1 convolution, `gap.hidden`, and a ReLU. Reshapes before the head that only add an axis of one say so
+    without sizes, so that other heights and widths run where nothing else names them.
     """
     graph, shapes = network.graph, value_shapes(network)
     numbers = {number: number for number in range(len(graph.inputs))}
@@ -125,12 +125,16 @@ def pooled_head(
         return used - OPS[node.op].outputs
 
     layer = _free_name(graph, "gap")
+    made_layers = {f"{layer}.hidden": hidden, layer: last} if hidden is not None else {layer: last}
     for position, node in enumerate(graph.nodes):
         first = graph.first_value(position)
         if first == head.answers:
-            stored = {leaf: Parameter(f"{layer}.{leaf}") for leaf in ("weight", "bias")}
-            mapped = add(make_node("conv2d", input=Value(numbers[head.maps]), **stored))
-            pooled = add(make_node("adaptive_avg_pool2d", self=Value(mapped), output_size=(1, 1)))
+            maps = numbers[head.maps]
+            for name in made_layers:
+                stored = {leaf: Parameter(f"{name}.{leaf}") for leaf in ("weight", "bias")}
+                maps = add(make_node("conv2d", input=Value(maps), **stored))
+                maps = maps if name == layer else add(make_node("relu", self=Value(maps)))
+            pooled = add(make_node("adaptive_avg_pool2d", self=Value(maps), output_size=(1, 1)))
             numbers[first] = add(make_node("flatten", self=Value(pooled)))
         elif position not in head.nodes:
             made = add(renumbered(_without_sizes(node, shapes, first), numbers))
@@ -138,14 +142,17 @@ def pooled_head(
     read = {one.name for node in nodes for one in node.tensors() if isinstance(one, Parameter)}
     declared = {name: dtype for name, dtype in graph.parameters.items() if name in read}
     dtype = graph.parameters[f"{head.layers[-1]}.weight"]
+    changed: dict[str, Tensor] = {}
+    for name, (weight, bias) in made_layers.items():
+        changed |= {f"{name}.weight": weight[:, :, None, None], f"{name}.bias": bias}
     smaller = replace(
         graph,
         nodes=tuple(nodes),
         outputs=tuple(Value(numbers[output.number]) for output in graph.outputs),
-        parameters=declared | {f"{layer}.weight": dtype, f"{layer}.bias": dtype},
+        parameters=declared | dict.fromkeys(changed, dtype),
         buffers=graph.buffers & read,
     )
-    return rebuilt(network, smaller, {f"{layer}.weight": weight[:, :, None, None], f"{layer}.bias": bias})
+    return rebuilt(network, smaller, changed)
 
 
 def _without_sizes(node: Node, shapes: tuple[tuple[int, ...], ...], made: int) -> Node:

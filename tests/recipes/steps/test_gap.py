@@ -70,6 +70,8 @@ def test_without_data_or_examples_the_start_is_random(tmp_path):
         assert stage["notes"][0].startswith("the new head starts at random")
     _, stage = carried_out(tmp_path / "c")
     assert len(stage["notes"]) == 1
+    smaller, stage = carried_out(tmp_path / "d", hidden=12)
+    assert stage["notes"] == ["4, 6 left: 4,475 parameters are 195"] and smaller.dense("gap.hidden.bias").shape == (12,)
 
 
 def test_the_fitted_start_is_nearer_to_the_old_answers_than_a_random_one(tmp_path):
@@ -91,6 +93,6 @@ def test_what_cannot_be_is_refused(tmp_path):
     pooled = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(TersenetError, match="no head to replace"):
         carried_out(tmp_path / "e", start=capture(pooled, X[:2]))
-    for text in ("examples: -1", "epochs: 3", "teacher: {temperature: 0}"):
+    for text in ("examples: -1", "hidden: -1", "epochs: 3", "teacher: {temperature: 0}"):
         with pytest.raises(TersenetError, match="x.yaml: steps"):
             parse(f"steps: [{{id: gap, {text}}}]", "x.yaml")

@@ -26,9 +26,12 @@ class GlobalAveragePooling(Step):
         2048, description="at most this many training inputs, to whose answers the new head is fitted before it trains"
     )
     batch_size: Annotated[int, Ge(1)] = 128
+    hidden: Annotated[int, Ge(0)] = Field(
+        0, description="outputs of a further 1x1 convolution with a ReLU before the last one; 0: none"
+    )
     teacher: Teacher | None = Field(Teacher(), description="the network the run began with teaches; null: labels alone")
 
     def change(self, network: Network, at: Situation) -> Changed:
         looks = self.examples and at.train is not None
         batches = sample_batches(at.train, self.examples, self.batch_size, at.seed) if looks else None
-        return replace_head(network, self.where, batches, at.seed)
+        return replace_head(network, self.where, batches, hidden=self.hidden, seed=at.seed)
