@@ -99,7 +99,7 @@ def sparse_codebook(weight: Tensor) -> Sparse:
     )
 
 
-OPTIONS = {"codebook": {"k": 4}}
+OPTIONS = {name: {"k": 4} for name in ("codebook", "product", "residual")}
 FITS = {name: functools.partial(form_class(name).fit, **OPTIONS.get(name, {})) for name in FORMS}
 FITS["sparse of codebook"] = sparse_codebook
 

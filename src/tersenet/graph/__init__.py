@@ -13,11 +13,8 @@ from tersenet.graph.shapes import value_shapes
 from tersenet.graph.surgery import Group, coupled_groups, remove_channels, remove_rows
 
 __all__ = [
-<<<<<<< HEAD
-    "Around",
-=======
     "Affine",
->>>>>>> gap
+    "Around",
     "Bypass",
     "CaptureError",
     "Chain",

@@ -14,7 +14,6 @@ import numpy as np
 
 from tersenet.bits import width_for
 from tersenet.container import Contents
-from tersenet.forms import Sparse, lift
 from tersenet.storage import Affine, Floats, Integers, Scatter, Storage, Sum, Table, decode, walk
 
 FLOAT_BITS = 32
@@ -209,6 +208,8 @@ def _row(name: str, form: str, tree: Storage, sizes: dict[str, int]) -> Compress
 
 def _formula_bits(tree: Storage, otherwise: float) -> float:
     """Of the form that a tree is lifted to, positions left out; at fixed width where it is none's."""
+    from tersenet.forms import Sparse, lift  # here alone torch is needed
+
     form = lift(tree)
     form = form.values if isinstance(form, Sparse) else form
     said = None if form is None else form.formula_bits()

@@ -37,7 +37,7 @@ class StoreStep(Step):
 
     @classmethod
     def over_range(cls) -> tuple[StoreStep, ...]:
-        """Steps of this form from its fewest bits to its most: the points of a curve of size against accuracy."""
+        """Steps of this form from its most bits to its fewest: the points of a curve of size against accuracy."""
         return ()
 
     @abstractmethod

@@ -49,7 +49,7 @@ class StoreCodebook(StoreClustered):
 
     @classmethod
     def over_range(cls) -> tuple[StoreCodebook, ...]:
-        return tuple(cls.model_validate({"bits": bits}) for bits in range(1, 9))
+        return tuple(cls.model_validate({"bits": bits}) for bits in range(8, 0, -1))
 
     @property
     def stages(self) -> int:

@@ -52,7 +52,7 @@ class StoreFixedPoint(StoreLevels):
     @classmethod
     def over_range(cls) -> tuple[StoreFixedPoint, ...]:
         return tuple(
-            cls.model_validate({"form": "fixed_point", "bits": bits, "dynamic": True}) for bits in range(2, 17)
+            cls.model_validate({"form": "fixed_point", "bits": bits, "dynamic": True}) for bits in range(16, 1, -1)
         )
 
     def label(self, stage: int) -> str:

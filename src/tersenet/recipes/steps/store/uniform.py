@@ -54,7 +54,7 @@ class StoreUniform(StoreLevels):
 
     @classmethod
     def over_range(cls) -> tuple[StoreUniform, ...]:
-        return tuple(cls.model_validate({"form": "uniform", "bits": bits}) for bits in range(1, 9))
+        return tuple(cls.model_validate({"form": "uniform", "bits": bits}) for bits in range(8, 0, -1))
 
     def label(self, stage: int) -> str:
         return f"uniform, {self.bits} bits" if isinstance(self.bits, int) else "uniform"
