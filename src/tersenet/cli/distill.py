@@ -13,9 +13,7 @@ from tersenet.cli.session import Session
 if TYPE_CHECKING:
     from torch import nn
 
-    from tersenet.cli.data import Loaders
     from tersenet.methods.distill import Teacher
-    from tersenet.training import TrainConfig
 
 LOSSES = ("soft", "logits", "values", "hint", "attention", "features")
 GUIDES = ("hint", "attention", "features")
@@ -97,6 +95,7 @@ def distill(
     settings = _teacher(loss, temperature, labels, tuple(layers or ()))
 
     from tersenet.cli.data import load_data
+    from tersenet.cli.lessons import Lessons
     from tersenet.cli.match import check_match
     from tersenet.cli.source import resolve
     from tersenet.cli.teachers import load_teacher
@@ -122,12 +121,14 @@ def distill(
     if behind:
         settings = [_prefixed(one) for one in settings]
     example = loaders.first_batch()[0]
-    check_same_outputs(learner.model, known, example)
+    check_same_outputs(learner.model, known, example)  # also where a hint comes first, which does without
     run_dir = output.with_name(output.name + ".run")
+    work = Lessons(session, learner.model, known, loaders, run_dir, device)
+    work.check(settings, config, example, None if store_answers is None else views)
     check_folder(run_dir, make=True)
     check_room(run_dir, 4 * sum(tensor.numel() for tensor in learner.model.state_dict().values()))
-    work = _Work(session, learner.model, known, loaders, run_dir, device)
-    work.claim([[one.model_dump(mode="json") for one in settings], config.model_dump(mode="json"), views])
+    asked_for = [one.model_dump(mode="json") for one in settings]
+    work.claim([asked_for, config.model_dump(mode="json"), hint_epochs, views])
     scores = {"teacher": score(session, known, loaders, "test", device=device)}
     if learner.trained:
         scores["before"] = score(session, learner.model, loaders, "test", device=device)
@@ -178,9 +179,8 @@ def _teacher(loss: str, temperature: float, labels: float | None, layers: tuple[
     from tersenet.errors import TersenetError
     from tersenet.methods.distill import Teacher
 
-    answers: dict[str, Any] = {"loss": "soft" if loss in GUIDES else loss, "labels": labels}
-    if answers["loss"] == "soft":
-        answers["temperature"] = temperature
+    known = "soft" if loss in GUIDES else loss
+    answers: dict[str, Any] = {"loss": known, "temperature": temperature, "labels": labels}
     stages = [answers]
     if loss == "hint":
         stages = [{"loss": "none", "labels": 0.0, "hint": {"layers": layers}}, answers]
@@ -221,97 +221,3 @@ def _save(model: nn.Module, output: Path) -> int:
         artifact.save(model, output)
         return output.stat().st_size
     return save_weights(model, output)
-
-
-class _Work:
-    """One run of the command: what is learnt from whom, and where it is kept."""
-
-    def __init__(
-        self, session: Session, student: nn.Module, teacher: nn.Module, loaders: Loaders, run_dir: Path, device: str
-    ) -> None:
-        self.session, self.student, self.teacher = session, student.to(device), teacher.to(device)
-        self.loaders, self.run_dir, self.device = loaders, run_dir, device
-        self.pairs: list[tuple[str, str, str]] = []
-
-    def claim(self, asked: Any) -> None:
-        """Refuse the folder of another run: checkpoints do not know who taught them."""
-        import hashlib
-        import json
-
-        from tersenet.container import atomic_write, read_file
-        from tersenet.errors import TersenetError
-        from tersenet.methods.distill import teacher_fingerprint
-
-        parts = [asked, self.session.seed, teacher_fingerprint(self.student), teacher_fingerprint(self.teacher)]
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        note = self.run_dir / "distill.json"
-        if not note.exists():
-            atomic_write(note, json.dumps({"fingerprint": digest}).encode())
-        elif json.loads(read_file(note)).get("fingerprint") != digest:
-            raise TersenetError(
-                f"{self.run_dir} belongs to another run (teacher, student, loss, training or seed differ); "
-                "delete it, or choose another --output"
-            )
-
-    def live(self, settings: Teacher, config: TrainConfig, example: Any, label: str) -> list[dict[str, Any]]:
-        """The teacher is asked at every step."""
-        from tersenet.methods.distill import lesson
-
-        taught = lesson(self.student, self.teacher, settings, config, example.to(self.device), seed=self.session.seed)
-        self.pairs += taught.pairs
-        return self._fit(taught.model, self.loaders.need("train"), config, label, criterion=taught.criterion)
-
-    def stored(self, settings: Teacher, config: TrainConfig, folder: Path, views: int) -> list[dict[str, Any]]:
-        """The teacher is asked once; an epoch over the views is as many epochs of the data."""
-        from tersenet.cli.command import UsageError
-        from tersenet.methods.distill import Taught, Views, store_answers
-        from tersenet.training import IndexedData
-
-        data = self.loaders.need("train")
-        if not isinstance(data, IndexedData):
-            raise UsageError(
-                f"{self.loaders.text} is a loader, whose examples have no numbers to keep answers by; "
-                "drop --store-answers, or give a data set of the zoo"
-            )
-        if config.augment != "none" or views > 1:
-            data = Views(data, views, augment=config.augment, pixels=config.augment_pixels, seed=self.session.seed)
-        if config.epochs % views:
-            raise UsageError(f"{config.epochs} epochs are no multiple of {views} views; give --epochs that is one")
-        config = config.model_copy(
-            update={
-                "epochs": config.epochs // views, "warmup_epochs": config.warmup_epochs / views,
-                "step_epochs": config.step_epochs / views, "augment": "none", "augment_pixels": None,
-            }
-        )  # fmt: skip
-        self.session.resumable()
-        with self.session.progress() as progress:
-            answers = store_answers(
-                self.teacher,
-                data,
-                folder,
-                precision=config.precision,
-                device=self.device,
-                on_batch=progress.counter("ask the teacher"),
-            )
-        taught = Taught(data, answers, labelled=settings.label_share > 0)
-        criterion = taught.criterion(settings, config)
-        return self._fit(self.student, taught, config, "distill", criterion=criterion, labels_of=taught.labels)
-
-    def _fit(self, model: nn.Module, train: Any, config: TrainConfig, label: str, **more: Any) -> list[dict[str, Any]]:
-        from tersenet.training import fit
-
-        self.session.resumable()
-        with self.session.progress() as progress:
-            history = fit(
-                model,
-                train,
-                self.loaders.get("validate"),
-                config,
-                seed=self.session.seed,
-                checkpoint=self.run_dir / f"{label}.ckpt",
-                device=self.device,
-                on_event=lambda event: progress({"kind": "train", "label": label, **event}),
-                **more,
-            )
-        records: list[dict[str, Any]] = history.to_dict()["epochs"]
-        return records
