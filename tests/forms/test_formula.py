@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tersenet.forms import Binary, Codebook, Dense, FixedPoint, Latent, Masked, Sparse, Ternary, Uniform
-from tersenet.storage import size_bytes
+from tersenet.storage import describe, size_bytes
 
 ROWS, COLUMNS = 32, 64
 N = ROWS * COLUMNS
@@ -49,3 +49,21 @@ def test_a_sparse_weight_adds_a_relative_index_for_each_value_and_each_filler():
         assert fit(weight).formula_bits() == 3 * 32 + 5 * (3 + fillers)
     kernel = weight.reshape(4, 1, 10, 10)
     assert Sparse.fit(kernel).formula_bits() == 3 * 32 + 8 * (3 + (399 - 40 - 1) // 256)
+
+
+@pytest.mark.parametrize(
+    ("fit", "name"),
+    [
+        (Binary.fit, "binary"),
+        (Ternary.fit, "ternary"),
+        (partial(FixedPoint.fit, bits=2), "fixed_point"),
+        (partial(FixedPoint.fit, bits=8), "fixed_point"),
+        (partial(Uniform.fit, bits=4), "uniform"),
+        (partial(Uniform.fit, bits=8, per="row", symmetric=False), "uniform"),
+        (partial(Sparse.fit, values=Binary.fit), "sparse(binary)"),
+    ],
+)
+def test_ledgers_name_the_form(fit, name):
+    for weight in (_weight(), torch.ones(2, 3), -_weight().abs()):
+        if weight.shape[0] == ROWS or name != "uniform":
+            assert describe(fit(weight).lower("raw")) == name

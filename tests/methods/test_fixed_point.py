@@ -80,7 +80,7 @@ def test_without_dynamic_one_exponent_serves_everything():
     layers = network.weighted_layers()
     train_in_fixed_point(network, layers, [Widths(weights=6, inputs=6)] * 2, dynamic=False)
     values = {int(one.value) for one in network.modules() if isinstance(one, Exponent)}
-    assert values == {common_exponent(_network(), layers, 6)}
+    assert values == {common_exponent(_network(), layers, [6, 6])}
 
 
 def test_exponents_are_looked_at_every_so_many_steps_and_end_in_the_forms():

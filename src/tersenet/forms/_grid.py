@@ -127,7 +127,7 @@ def runs_at(shape: tuple[int, ...], runs: int, columns: Int[Tensor, " n"]) -> In
     """Which run each place lies in, for some columns of a weight as the matrix (rows, columns); (1, n) where all rows
     have the same. A weight of one dimension is one row.
     """
-    rows = shape[0] if len(shape) > 1 else 1
+    rows = matrix_rows(shape)
     width = int(np.prod(shape)) // max(rows, 1)
     if runs == 1:
         return torch.zeros(1, len(columns), dtype=torch.int64, device=columns.device)

@@ -138,10 +138,9 @@ class Signals(Around):
         return same
 
 
-def common_exponent(network: Network, layers: Sequence[WeightedLayer], bits: int) -> int:
-    """One exponent that reaches the largest of all weights."""
-    largest = torch.stack([network.dense(layer.weight).abs().max() for layer in layers])
-    return exponent_for(largest, bits)
+def common_exponent(network: Network, layers: Sequence[WeightedLayer], bits: Sequence[int]) -> int:
+    """One exponent that reaches the largest weight of each layer in its bits."""
+    return max(exponent_for(network.dense(layer.weight), width) for layer, width in zip(layers, bits, strict=True))
 
 
 def train_in_fixed_point(
@@ -158,10 +157,10 @@ def train_in_fixed_point(
     exponent   that one; by default it reaches the largest weight
     """
     around: dict[int, Around] = {}
+    fixed = None if dynamic else exponent
+    if not dynamic and fixed is None:
+        fixed = common_exponent(network, layers, [width.weights for width in widths])
     for layer, width in zip(layers, widths, strict=True):
-        fixed = None if dynamic else exponent
-        if not dynamic and fixed is None:
-            fixed = common_exponent(network, layers, width.weights)
         attach_whole(network, layer.weight, partial(_latent, bits=width.weights, exponent=fixed))
         inputs, gradients = (
             None if bits is None else Exponent(bits, fixed) for bits in (width.inputs, width.gradients)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tersenet.storage.grammar import (
     Affine,
     Concat,
@@ -30,7 +32,7 @@ def describe(node: Storage) -> str:
     if isinstance(node, Table):
         return "product" if len(node.entries.shape) > 1 else "codebook"
     if isinstance(node, Affine):
-        return "codebook" if isinstance(node.levels, Table) else "uniform"
+        return _grid_name(node)
     if isinstance(node, Integers):
         return "integers"
     if isinstance(node, (Sum, Concat, Transform)):
@@ -41,3 +43,21 @@ def describe(node: Storage) -> str:
             return inner[0]
         return f"{type(node).__name__.lower()}({', '.join(inner)})"
     raise TypeError(f"not a storage node: {type(node).__name__}")
+
+
+def _grid_name(node: Affine) -> str:
+    """Of an affine: by the levels that are counted, and where among them zero lies."""
+    if isinstance(node.levels, Table):
+        entries = node.levels.entries
+        signs = isinstance(entries, Integers) and tuple(entries.stream.values) == (0, 2)
+        return "binary" if signs else "codebook"
+    if not (isinstance(node.levels, Integers) and isinstance(node.zero, Integers) and isinstance(node.step, Floats)):
+        return "uniform"
+    alphabet, zero = node.levels.alphabet, node.zero.stream.values
+    if len(zero) != 1 or int(zero[0]) != alphabet // 2:
+        return "uniform"
+    if alphabet == 3:
+        return "ternary"
+    steps = np.frexp(node.step.values.astype(np.float32))[0]
+    power_of_two = alphabet >= 4 and alphabet & (alphabet - 1) == 0 and len(steps) == 1 and steps[0] == 0.5
+    return "fixed_point" if power_of_two else "uniform"

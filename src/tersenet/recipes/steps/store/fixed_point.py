@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -58,21 +59,27 @@ class StoreFixedPoint(StoreLevels):
         return "dynamic fixed point" if self.dynamic else "fixed point"
 
     def fit(self, layer: WeightedLayer, network: Network, at: Situation, notes: list[str]) -> Fit:
-        bits = setting(self.bits, layer, network, "bits")
-        exponent = self.exponent
-        if exponent is None and not self.dynamic:
-            exponent = common_exponent(network, select_layers(network, self.where), bits)
-        return partial(FixedPoint.fit, bits=bits, exponent=exponent)
+        return partial(FixedPoint.fit, bits=setting(self.bits, layer, network, "bits"), exponent=self._fixed(network))
 
     def change(self, network: Network, at: Situation) -> Changed:
         if not self.learns_latently:
             return super().change(network, at)
         layers = select_layers(network, self.where)
         check_varied(network, layers)
-        bits = [setting(self.bits, layer, network, "bits") for layer in layers]
+        bits = self._bits(network, layers)
         widths = [Widths(weights=one, inputs=self.inputs, gradients=self.gradients) for one in bits]
         train_in_fixed_point(network, layers, widths, dynamic=self.dynamic, exponent=self.exponent)
         return network, []
+
+    def _bits(self, network: Network, layers: Sequence[WeightedLayer]) -> list[int]:
+        return [setting(self.bits, layer, network, "bits") for layer in layers]
+
+    def _fixed(self, network: Network) -> int | None:
+        """The exponent of everything, or None where each layer has its own."""
+        if self.dynamic or self.exponent is not None:
+            return self.exponent
+        layers = select_layers(network, self.where)
+        return common_exponent(network, layers, self._bits(network, layers))
 
     def after_step(self, at: Situation) -> AfterStep | None:
         def follow(network: nn.Module, done: float) -> None:
