@@ -138,5 +138,7 @@ def test_decoding_holds_a_few_copies_of_the_weight_at_most(form, axis):
 def test_each_refusal_is_a_sentence(options, says):
     with pytest.raises(TersenetError, match=says):
         Product.fit(WEIGHT, **{"k": 4, "dim": 4} | options)
+    with pytest.raises(TersenetError, match="above float16's range"):
+        Product.fit(WEIGHT * 1e5, k=4, table="float16")
     with pytest.raises(TersenetError, match=r"a weight of shape \(3, 3\)"):
         Product.fit(WEIGHT, k=2).snapped(torch.zeros(3, 3))

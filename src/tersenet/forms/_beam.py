@@ -1,7 +1,8 @@
 """Codes of a sum of table entries: beam search, and tables that fit given codes.
 
-After Babenko and Lempitsky 2014 (Additive Quantization, CVPR) and Martinez et al. 2016 (arXiv:1411.2173v2 and ECCV 2016,
-section 3): the best codes given the tables are hard to find exactly, and a beam of a few partial sums comes near.
+After Babenko and Lempitsky 2014 (Additive Quantization for Extreme Vector Compression, CVPR) and Martinez et al. 2016
+(Revisiting Additive Quantization, ECCV): the best codes given the tables are hard to find exactly, and a beam of a few
+partial sums comes near.
 """
 
 from __future__ import annotations

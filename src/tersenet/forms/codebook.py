@@ -15,7 +15,7 @@ from tersenet.forms._grid import runs_at
 from tersenet.forms._int8 import ShareOnGrid, fit_grid, levels_of, lift_grid, lower_grid
 from tersenet.forms._kmeans import Start, assign, cluster
 from tersenet.forms.base import Form, check_weight, spread_importance
-from tersenet.forms.dense import smallest_spelling, through_float16
+from tersenet.forms.dense import check_range, smallest_spelling, through_float16
 from tersenet.storage import Floats, Integers, Reshape, Storage, Table
 
 TABLE_DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
@@ -84,6 +84,7 @@ class Codebook(Form):
         A codebook larger than the number of distinct weights is reduced to them, one of int8 to distinct whole numbers.
         """
         weight = check_weight(weight, "codebook")
+        check_range(weight, table)
         counted = spread_importance(importance, weight, "codebook")
         masses = None if counted is None or not counted.any() else counted.numpy()
         if table == "int8":

@@ -50,6 +50,13 @@ def through_float16(values: Tensor) -> Tensor:
     return rounded
 
 
+def check_range(weight: Tensor, dtype: str) -> None:
+    """Refuse weights that float16 cannot hold, where that is asked for."""
+    largest = float(weight.abs().max())
+    if dtype == "float16" and largest > torch.finfo(torch.float16).max:
+        raise TersenetError(f"a weight of {largest:g} is above float16's range; store it as float32")
+
+
 class Dense(Form):
     """values   the weights; trainable
     dtype    "float32", or "float16": training sees the rounded values, gradients pass through
@@ -66,9 +73,7 @@ class Dense(Form):
     @classmethod
     def fit(cls, weight: Tensor, *, dtype: str = "float32") -> Dense:
         weight = check_weight(weight, "dense")
-        largest = float(weight.abs().max())
-        if dtype == "float16" and largest > torch.finfo(torch.float16).max:
-            raise TersenetError(f"a weight of {largest:g} is above float16's range; store it as float32")
+        check_range(weight, dtype)
         return cls(weight, dtype)
 
     def forward(self) -> Tensor:

@@ -15,6 +15,7 @@ from tersenet.forms._vector_kmeans import cluster_vectors, nearest
 from tersenet.forms._vector_part import Axis, Codes, Part, Tables, cuts, lanes_of, vectors_of
 from tersenet.forms._vectors import VectorForm
 from tersenet.forms.base import check_weight, spread_importance
+from tersenet.forms.dense import check_range
 
 
 class Product(VectorForm):
@@ -44,6 +45,7 @@ class Product(VectorForm):
         """
         weight = check_weight(weight, "product")
         check_cut(dim, axis, "product")
+        check_range(weight, table)
         counted = spread_importance(importance, weight, "product")
         lanes = lanes_of(weight, axis)
         weighing = None if counted is None else lanes_of(counted, axis)

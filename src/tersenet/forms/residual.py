@@ -18,6 +18,7 @@ from tersenet.forms._vector_kmeans import cluster_vectors, sample
 from tersenet.forms._vector_part import Axis, Codes, Part, Tables, cuts, lanes_of, vectors_of
 from tersenet.forms._vectors import VectorForm
 from tersenet.forms.base import check_weight, spread_importance
+from tersenet.forms.dense import check_range
 from tersenet.forms.product import check_cut, usable
 
 # Rounds of search and least squares at most; each must lower the error by this share to be worth the next.
@@ -60,6 +61,7 @@ class Residual(VectorForm):
         lanes = lanes_of(weight, axis) if axis in ("in", "out") else weight
         dim = lanes.shape[-1] if dim is None else dim
         check_cut(dim, axis, "residual")
+        check_range(weight, table)
         counted = spread_importance(importance, weight, "residual")
         weighing = None if counted is None else lanes_of(counted, axis)
         parts = []

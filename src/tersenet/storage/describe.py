@@ -36,12 +36,12 @@ def describe(node: Storage) -> str:
     if isinstance(node, Integers):
         return "integers"
     if isinstance(node, (Sum, Concat, Transform)):
-        inner = sorted({describe(child) for child in children(node)})
-        if isinstance(node, Sum) and inner == ["product"]:
+        names = sorted({describe(child) for child in children(node)})
+        if isinstance(node, Sum) and names == ["product"]:
             return "residual"
-        if isinstance(node, Concat) and inner in (["product"], ["residual"]):
-            return inner[0]
-        return f"{type(node).__name__.lower()}({', '.join(inner)})"
+        if isinstance(node, Concat) and names in (["product"], ["residual"]):
+            return names[0]
+        return f"{type(node).__name__.lower()}({', '.join(names)})"
     raise TypeError(f"not a storage node: {type(node).__name__}")
 
 

@@ -17,6 +17,8 @@ from tersenet.recipes.steps.base import Bits, Setting, Situation
 from tersenet.recipes.steps.store.base import StoreStep
 
 BATCH = 125
+# Of the mean importance, added to each.
+DAMPING = 0.01
 
 
 class StoreClustered(StoreStep):
@@ -46,7 +48,9 @@ class StoreClustered(StoreStep):
         if at.train is None:
             raise TersenetError(f"weighted: hessian looks at training inputs, and none were given for '{layer.name}'")
         batches = sample_batches(at.train, self.examples, min(BATCH, self.examples), at.seed)
-        return as_kept(network, layer.weight, input_importance(network, batches, layer))
+        found = input_importance(network, batches, layer)
+        # What no input reached may be reached by others: it counts too, as in Frantar et al. 2023, section 3.3.
+        return as_kept(network, layer.weight, found + DAMPING * found.mean())
 
     def with_table(self, setting: Setting, table: dict[str, Any]) -> StoreClustered | None:
         return type(self)(**self.model_dump() | {"bits": table}) if setting == "bits" else None

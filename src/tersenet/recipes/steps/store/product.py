@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 from pydantic import Field
@@ -30,6 +30,7 @@ class StoreProduct(StoreClustered):
     axis: Literal["in", "out"] = Field("in", description="sub-vectors along the rows of the weight, or its columns")
     shared: bool = Field(True, description="one codebook a layer; otherwise one for each place along the axis")
     dtype: Literal["float32", "float16"] = Field("float32", description="of the codebook")
+    most_bits: ClassVar[int] = 12
 
     @classmethod
     def over_range(cls) -> tuple[StoreProduct, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 from pydantic import Field
@@ -30,6 +30,7 @@ class StoreResidual(StoreClustered):
     axis: Literal["in", "out"] = Field("in", description="sub-vectors along the rows of the weight, or its columns")
     beam: Annotated[int, Ge(1)] = Field(8, description="partial sums that the search for codes keeps; 1 is greedy")
     dtype: Literal["float32", "float16"] = Field("float32", description="of the codebooks")
+    most_bits: ClassVar[int] = 12
 
     @classmethod
     def over_range(cls) -> tuple[StoreResidual, ...]:
