@@ -195,7 +195,10 @@ def test_a_constant_weight_is_refused(form, tmp_path):
         ({"form": "fixed_point", "bits": 1}, "greater than or equal to 2"),
         ({"form": "fixed_point", "dynamic": True, "exponent": -4}, "drop exponent, or dynamic"),
         ({"form": "fixed_point", "inputs": 8}, "rounded in training"),
-        ({"form": "quaternary"}, "form is one of codebook, product, residual, dense, binary, ternary, uniform, fixed_point"),
+        (
+            {"form": "quaternary"},
+            "form is one of codebook, product, residual, dense, binary, ternary, uniform, fixed_point",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(step, sentence):
