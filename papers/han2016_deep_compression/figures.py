@@ -59,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)} (default: all)")
     parser.add_argument("--work", type=Path, default=Path("runs/han2016-figures"))
+    parser.add_argument("--budget", type=float, help="seconds after which no other point is begun")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(known)
@@ -67,10 +68,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     for one in arguments.names or known:
         name, _, kind = one.rpartition("-")
-        reproduce(name, kind, arguments.work / one)
+        reproduce(name, kind, arguments.work / one, arguments.budget)
 
 
-def reproduce(name: str, kind: str, folder: Path) -> None:
+def reproduce(name: str, kind: str, folder: Path, budget: float | None) -> None:
     subject, entry = SUBJECTS[name], ENTRIES[name]
     data = load(entry.data, preprocess=entry.preprocess)
     weights = Path(os.environ["TERSENET_DATA"]) / "models" / f"{subject.weights}.safetensors"
@@ -86,9 +87,13 @@ def reproduce(name: str, kind: str, folder: Path) -> None:
         calibrate=0 if retrained else INPUTS,
         train_config=subject.train if retrained else None,
         levels=subject.levels if retrained else None,
+        budget_s=budget,
         source=f"{name}, {'retrained' if retrained else 'not trained again'}",
         on_point=lambda done, of: print(time.strftime("%H:%M:%S"), name, kind, done, of, flush=True),
     )
+    if found.missing:
+        print(f"{name}-{kind}: {found.missing} points are missing; the same command goes on")
+        return
     DRAWN.mkdir(exist_ok=True)
     shutil.copy(folder / "compare.json", DRAWN / f"{name}-{kind}.json")
     (DRAWN / f"{name}-{kind}.svg").write_text(draw(found, within=subject.within))

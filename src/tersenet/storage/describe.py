@@ -48,13 +48,9 @@ def describe(node: Storage) -> str:
 def _grid_name(node: Affine) -> str:
     """Of an affine: by the levels that are counted, and where among them zero lies."""
     if isinstance(node.levels, Table):
-        entries, zero_point = node.levels.entries, node.zero
+        entries = node.levels.entries
         signs = isinstance(entries, Integers) and tuple(entries.stream.values) == (0, 2)
-        return (
-            "binary"
-            if signs and isinstance(zero_point, Integers) and tuple(zero_point.stream.values) == (1,)
-            else "codebook"
-        )
+        return "binary" if signs else "codebook"
     if not (isinstance(node.levels, Integers) and isinstance(node.zero, Integers) and isinstance(node.step, Floats)):
         return "uniform"
     alphabet, zero = node.levels.alphabet, node.zero.stream.values
