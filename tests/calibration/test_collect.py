@@ -155,7 +155,7 @@ NAN[1, 2] = float("nan")
         ([torch.zeros(0, 4)], "empty"),
         ([torch.ones(2, 4), NAN], "batch 1: input 'input' holds NaN"),
         ([NAN / 0], "NaN or infinite"),
-        ([torch.ones(2, 5)], r"shape \(2, 5\); expected \(batch, 4\)"),
+        ([torch.ones(2, 5)], r"shape \(batch, 5\); expected \(batch, 4\)"),
         ([3], "batch 0 is a int"),
         ([("x", "y")], "batch 0 is a tuple"),
     ],
