@@ -33,11 +33,11 @@ INPUTS = 256
 
 @dataclass(frozen=True)
 class Subject:
-    """A published network; `within` points below the original are drawn."""
+    """A published network; `levels` points a line are trained again, `within` points below the original are drawn."""
 
     weights: str
     train: TrainConfig
-    levels: int | None = None
+    levels: int = 3
     within: float = 5.0
 
 
@@ -47,7 +47,6 @@ SUBJECTS = {
     "resnet20": Subject(
         "cifar10-resnet/resnet20-12fca82f",
         TrainConfig(epochs=1, optimiser="adam", lr=0.0005, augment="flip_crop", precision="bfloat16"),
-        levels=4,
         within=15.0,
     ),
 }
