@@ -118,16 +118,14 @@ def reproduce(name: str, work: Path, seed: int) -> dict[str, Any]:
         "minutes": round((time.time() - started) / 60, 1),
         "training_minutes": round(sum(epoch.seconds for epoch in history.epochs) / 60, 1),
         "seed": seed,
-        "weights_sha256": save(student, name, seed),
+        "weights_sha256": save(student, work / f"{name}-{seed}.safetensors"),
     }
 
 
-def save(student: nn.Module, name: str, seed: int) -> str:
-    """The taught weights, for whoever compresses them."""
+def save(student: nn.Module, path: Path) -> str:
+    """The taught weights, beside the checkpoints; their digest."""
     from tersenet.cli.training import save_weights
 
-    path = HERE / "files" / f"resnet8_{name}_{seed}.safetensors"
-    path.parent.mkdir(exist_ok=True)
     save_weights(student, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The record of Hinton's experiment on MNIST holds what its claims ask for."""
+"""The record of Hinton's experiment on MNIST holds what its README claims."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ EXPECTED = json.loads((PAPER / "expected.json").read_text()) if (PAPER / "expect
 
 
 @pytest.mark.parametrize("key", EXPECTED)
-def test_the_taught_network_errs_less_and_knows_the_digit_it_never_saw(key):
-    run = EXPECTED[key]
-    wrong, without = run["test_errors"], run["without_threes"]["taught"]
-    assert wrong["large"] < wrong["small taught"] < wrong["small alone"]
-    assert without["threes_known_corrected"] > 0.9 * without["threes"]
+def test_the_taught_network_knows_the_digit_it_never_saw(key):
+    """That it errs less than alone is not reached, which README.md says; only what is claimed is checked."""
+    taught, alone = (EXPECTED[key]["without_threes"][name] for name in ("taught", "alone"))
+    assert taught["threes_known"] > 0.9 * taught["threes"] > alone["threes_known_corrected"]
+    assert taught["threes_known_corrected"] >= 0.98 * taught["threes"]
