@@ -17,6 +17,7 @@ from torch.optim.swa_utils import update_bn
 
 from tersenet.calibration import recalibrate_batchnorm
 from tersenet.graph import Network
+from tersenet.training.accompanied import network_of
 from tersenet.training.config import TrainConfig
 from tersenet.training.layout import channels_last
 from tersenet.training.state import model_tensors
@@ -71,8 +72,9 @@ class Average:
             copied.copy_(buffer)
         if self.count == 0:
             return
-        if isinstance(self.model, Network):
-            recalibrate_batchnorm(self.model, batches)
+        network = network_of(self.model)
+        if isinstance(network, Network):
+            recalibrate_batchnorm(network, batches)
         elif any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.model.modules()):
             device = next(self.model.parameters()).device
             update_bn((channels_last(x.to(device)) for x, _ in batches), self.model)

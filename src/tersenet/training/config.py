@@ -22,7 +22,15 @@ LossName: TypeAlias = Literal["cross_entropy", "mse", "mae", "bce"]
 # was begun before them is still the same run.
 LATER_FIELDS = (
     "plateau_epochs", "peak", "momentum_at_peak", "affine", "average", "average_decay", "average_from", "patience",
+    "polarise",
 )  # fmt: skip
+
+
+def _without_later_defaults(model: BaseModel, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    written: dict[str, Any] = handler(model)
+    fields = type(model).model_fields
+    same = [name for name in LATER_FIELDS if name in fields and getattr(model, name) == fields[name].default]
+    return {name: value for name, value in written.items() if name not in same}
 
 
 class Regularise(BaseModel):
@@ -45,6 +53,10 @@ class Regularise(BaseModel):
     polarise: NotNegative = Field(default=0.0, description="factor of the sum of u^2 (1 - u^2); towards -1, 0 and +1")
     warmup_epochs: NotNegative = Field(default=0.0, description="epochs in which the factors rise linearly from 0")
     where: str = Field(default="*", description="layers that are penalised, patterns joined by commas")
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_later_defaults(self, handler)
 
     @property
     def active(self) -> bool:
@@ -155,11 +167,8 @@ class TrainConfig(BaseModel):
         return value
 
     @model_serializer(mode="wrap")
-    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        fields = type(self).model_fields
-        same = [name for name in LATER_FIELDS if getattr(self, name) == fields[name].default]
-        return {name: value for name, value in written.items() if name not in same}
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_later_defaults(self, handler)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
