@@ -34,7 +34,7 @@ TEACHER = TrainConfig(
     epochs=3, batch_size=128, optimiser="adam", lr=2e-3, schedule="cosine", augment="shift", precision="bfloat16"
 )
 # How often a student sees each picture, moved otherwise each of the VIEWS times or not.
-PASSES, VIEWS = 48, 3
+PASSES, VIEWS = 12, 3
 LOGITS = Teacher(loss="logits")
 # The best of 0.001, 0.003 and 0.01 on the validation split, seed 0, pictures as they are, for labels and for logits.
 RATE = 1e-2
