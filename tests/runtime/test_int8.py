@@ -28,8 +28,8 @@ def test_a_compressed_network_answers_nearly_as_in_float32(name):
     assert found.tobytes() != truth.tobytes()
     assert np.abs(found - truth).max() <= 0.05 * np.abs(truth).max()
     kernels = {row.kernel.split("/")[0] for row in rounded.plan() if row.weight}
-    assert kernels <= {"conv8", "gemv8", "gemm8", "wsell8", "depthwise"}
-    assert ("depthwise" in kernels) == name.startswith("lenet5")  # its pictures have one channel
+    in_floats = kernels - {"conv8", "gemv8", "gemm8", "wsell8"}
+    assert bool(in_floats) == name.startswith("lenet5")  # its pictures have one channel; the fastest kernel takes them
     assert rounded.weight_bytes < 1.1 * exact.weight_bytes
 
 
