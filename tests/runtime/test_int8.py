@@ -30,7 +30,6 @@ def test_a_compressed_network_answers_nearly_as_in_float32(name):
     kernels = {row.kernel.split("/")[0] for row in rounded.plan() if row.weight}
     in_floats = kernels - {"conv8", "gemv8", "gemm8", "wsell8"}
     assert bool(in_floats) == name.startswith("lenet5")  # its pictures have one channel; the fastest kernel takes them
-    assert rounded.weight_bytes < 1.1 * exact.weight_bytes
 
 
 def test_each_example_has_a_range_of_its_own():
