@@ -73,7 +73,9 @@ def distill(
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="examples a step")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
     optimiser: Annotated[str | None, typer.Option("--optimiser", help="sgd, adam, adamw or rmsprop")] = None,
-    augment: Annotated[str | None, typer.Option("--augment", help="none, flip_crop or shift")] = None,
+    augment: Annotated[
+        str | None, typer.Option("--augment", help="none, or how pictures move, as train has it")
+    ] = None,
     precision: Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16")] = None,
     data_dir: options.DataDir = None,
     download: options.Download = False,

@@ -28,7 +28,7 @@ from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.recipes import Recipe, Task, run
 from tersenet.recipes.fingerprint import add_data, add_network, check_finite
-from tersenet.search.comparison import ComparedPoint, Comparison, key_of, read_comparison
+from tersenet.search.comparison import ComparedPoint, Comparison, key_of
 from tersenet.search.lines import Amount, amounts, check_lines, known_lines
 from tersenet.search.resume import check_budget, check_examples, measure_all, metric_name, opened
 from tersenet.training import TrainConfig
@@ -94,7 +94,7 @@ def compare(
         data = list(sample_batches(data, examples, BATCH_SIZE, seed))
     comparing = _Comparing(network.clone(), data, train, Path(folder), metric, coder, seed, device, source, on_event)
     path = _made(Path(folder)) / "compare.json"
-    record = opened(path, fingerprint, read_comparison, DEPENDS_ON)
+    record = opened(path, fingerprint, Comparison, DEPENDS_ON)
     if record is None:
         record = comparing.begun(fingerprint)
     todo = {key_of(one.line, _written(one)): partial(comparing.measured, one, record) for one in asked}

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, ClassVar
 
-from tersenet.container import atomic_write, read_file
-from tersenet.errors import TersenetError
-
-FORMAT = "tersenet comparison 1"
+from tersenet.search.resume import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,31 +50,26 @@ def key_of(line: str, steps: tuple[dict[str, Any], ...]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Record):
     """Quality against bytes for several ways to compress one network.
 
-    fingerprint      of weights, data and all else that a point depends on; points of another one are not mixed in
-    source           what was compressed, in words
-    measure          accuracy (a share), metric (the user's), or loss
-    original         the quality before, larger is better; minus the loss where `measure` is loss
     original_top5    a share; None up to ten classes
     original_bytes   of the parameters as float32
-    examples         how many inputs were scored; None where a metric went through a loader of unknown length
-    coder            of the integer streams
-    missing          points that were asked for and are not measured, because the time was up
-    points           in the order in which they were measured
     """
 
-    fingerprint: str
-    source: str
-    measure: str
-    original: float
+    FORMAT: ClassVar[str] = "tersenet comparison 1"
+    WHAT: ClassVar[str] = "a comparison"
+
     original_top5: float | None
     original_bytes: int
-    examples: int | None
-    coder: str
-    missing: int
     points: tuple[ComparedPoint, ...] = ()
+
+    @staticmethod
+    def point(given: Any) -> ComparedPoint:
+        point = ComparedPoint(**given | {"steps": tuple(given["steps"])})
+        if not isfinite(point.file_bytes + point.rate + point.quality + point.lost_points + point.seconds):
+            raise ValueError(f"the point {given} is none")
+        return point
 
     def lines(self) -> dict[str, list[ComparedPoint]]:
         """The points that gave a file, by line as first measured, largest file first."""
@@ -98,41 +89,5 @@ class Comparison:
                 best = point.quality
         return found
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, under keys that stay."""
-        return {"format": FORMAT} | asdict(self)
 
-    @classmethod
-    def from_dict(cls, given: Any, name: str = "comparison") -> Comparison:
-        """The record back; refused if it is not one."""
-        try:
-            if given["format"] != FORMAT:
-                raise ValueError(f"its format is {given['format']!r}, not {FORMAT!r}")
-            values = {field.name: given[field.name] for field in fields(cls)}
-            points = tuple(_point(one) for one in values.pop("points"))
-            if not isfinite(values["original"] + values["original_bytes"]):
-                raise ValueError(f"the original's quality is {values['original']}")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise TersenetError(f"{name}: not a record of a comparison ({what})") from None
-        return cls(**values, points=points)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the record as JSON, whole or not at all."""
-        atomic_write(path, (json.dumps(self.to_dict(), indent=1) + "\n").encode())
-
-
-def read_comparison(path: str | os.PathLike[str]) -> Comparison:
-    """The record that `save` wrote; refused if the file holds none."""
-    try:
-        given = json.loads(read_file(path))
-    except ValueError as error:
-        raise TersenetError(f"{os.fspath(path)}: not a record of a comparison ({error})") from None
-    return Comparison.from_dict(given, os.fspath(path))
-
-
-def _point(given: Any) -> ComparedPoint:
-    point = ComparedPoint(**given | {"steps": tuple(given["steps"])})
-    if not isfinite(point.file_bytes + point.rate + point.quality + point.lost_points + point.seconds):
-        raise ValueError(f"the point {given} is none")
-    return point
+read_comparison = Comparison.read

@@ -2,44 +2,97 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from typing_extensions import Self
+
+from tersenet.container import atomic_write, read_file
 from tersenet.errors import TersenetError
 
 PathLike = str | os.PathLike[str]
 
 
-class Record(Protocol):
-    """What a search keeps: a frozen dataclass.
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a search keeps, and goes on from.
 
-    fingerprint   of all that its points depend on
-    missing       points asked for that are not measured
-    points        each with a `key` of its own
+    fingerprint   of weights, data and all else that a point depends on; points of another one are not mixed in
+    source        what was measured, in words
+    measure       accuracy (a share), metric (the user's), or loss
+    original      the quality before any change, larger is better; minus the loss where `measure` is loss
+    examples      how many inputs were scored; None where a metric went through a loader of unknown length
+    coder         of the integer streams, by which bytes are counted
+    missing       points that were asked for and are not measured, because the time was up
+    points        each with a `key` of its own, in the order in which they were measured
     """
 
-    @property
-    def fingerprint(self) -> str: ...
-    @property
-    def missing(self) -> int: ...
-    @property
-    def points(self) -> tuple[Any, ...]: ...
-    def save(self, path: PathLike) -> None: ...
+    FORMAT: ClassVar[str]
+    WHAT: ClassVar[str]
+
+    fingerprint: str
+    source: str
+    measure: str
+    original: float
+    examples: int | None
+    coder: str
+    missing: int
+    points: tuple[Any, ...] = ()
+
+    @staticmethod
+    def point(given: Any) -> Any:
+        """A point from its JSON; a ValueError if it is none."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, under keys that stay."""
+        return {"format": self.FORMAT} | asdict(self)
+
+    @classmethod
+    def from_dict(cls, given: Any, name: str = "record") -> Self:
+        """The record back; refused if it is not one."""
+        try:
+            if given["format"] != cls.FORMAT:
+                raise ValueError(f"its format is {given['format']!r}, not {cls.FORMAT!r}")
+            values = {field.name: given[field.name] for field in fields(cls)}
+            points = tuple(cls.point(one) for one in values.pop("points"))
+            others = sum(one for one in values.values() if isinstance(one, (int, float)))
+            if not isfinite(values["original"] + others):
+                raise ValueError(f"the original's quality is {values['original']}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise TersenetError(f"{name}: not a record of {cls.WHAT} ({what})") from None
+        return cls(**values, points=points)
+
+    @classmethod
+    def read(cls, path: PathLike) -> Self:
+        """The record that `save` wrote; refused if the file holds none."""
+        try:
+            given = json.loads(read_file(path))
+        except ValueError as error:
+            raise TersenetError(f"{os.fspath(path)}: not a record of {cls.WHAT} ({error})") from None
+        return cls.from_dict(given, os.fspath(path))
+
+    def save(self, path: PathLike) -> None:
+        """Write the record as JSON, whole or not at all."""
+        atomic_write(path, (json.dumps(self.to_dict(), indent=1) + "\n").encode())
 
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R", bound=Record)
 
 
-def opened(path: PathLike | None, fingerprint: str, read: Callable[[PathLike], R], depends_on: str) -> R | None:
+def opened(path: PathLike | None, fingerprint: str, kind: type[R], depends_on: str) -> R | None:
     """The record at `path`, or None where there is none. One of another fingerprint is refused."""
     if path is None or not Path(path).exists():
         return None
-    record = read(path)
+    record = kind.read(path)
     if record.fingerprint != fingerprint:
         raise TersenetError(
             f"{os.fspath(path)} belongs to other measurements ({depends_on} differ); choose another file or delete it"
@@ -90,7 +143,7 @@ def metric_name(metric: Callable[..., float] | None) -> str | None:
 
 
 def _with(record: R, points: tuple[Any, ...], missing: int, path: PathLike | None) -> R:
-    found = replace(record, points=(*record.points, *points), missing=missing)  # type: ignore[type-var]
+    found = replace(record, points=(*record.points, *points), missing=missing)
     if path is not None:
         found.save(path)
     return found

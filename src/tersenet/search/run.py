@@ -26,7 +26,7 @@ from tersenet.graph import Network
 from tersenet.recipes.fingerprint import add_data, add_network, check_finite
 from tersenet.search.alone import SHARES, Target, changed, check_levels, check_methods, targets
 from tersenet.search.order import coarse_first
-from tersenet.search.record import Point, Sensitivity, read_sensitivity
+from tersenet.search.record import Point, Sensitivity
 from tersenet.search.resume import check_budget, check_examples, measure_all, metric_name, opened
 from tersenet.storage import size_bytes
 from tersenet.training.evaluate import Score, evaluate
@@ -89,7 +89,7 @@ def sensitivity(
     if examples is not None:
         data = list(sample_batches(data, examples, BATCH_SIZE, seed))
     search = _Search(network.clone().to(device), data, metric, batchnorm, coder, seed, device)
-    record = opened(path, fingerprint, read_sensitivity, DEPENDS_ON)
+    record = opened(path, fingerprint, Sensitivity, DEPENDS_ON)
     if record is None:
         record = search.begun(fingerprint, source)
     original = record.original
