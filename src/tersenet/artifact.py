@@ -13,7 +13,7 @@ from tersenet.bits import MAX_ALPHABET, IntStream
 from tersenet.container import Contents, Model, encode, read
 from tersenet.container import write as write_file
 from tersenet.errors import TersenetError
-from tersenet.forms import Dense, Form, Sparse, lift
+from tersenet.forms import Dense, Form, Sparse, Uniform, lift
 from tersenet.forms.dense import smallest_floats
 from tersenet.graph import Network
 from tersenet.storage import Integers, Reshape, Storage, decode, size_bytes
@@ -70,10 +70,13 @@ def from_contents(contents: Contents, *, dense: bool = False) -> Network:
     forms: dict[str, Form] = {}
     for name, storage in model.tensors.items():
         dtype = model.graph.parameters[name]
+        # Forms compute float32: other dtypes have none.
+        trains = dtype == "float32" and name not in model.graph.buffers
+        form = lift(storage) if trains and not dense else None
         # Biases and the like may lie in the file as float16 or by their non-zeros, where that is smaller and loses
-        # nothing; they train on as the plain numbers they were. Forms compute float32: other dtypes have none.
-        weight = dtype == "float32" and len(storage.shape) > 1 and name not in model.graph.buffers
-        form = lift(storage) if weight and not dense else None
+        # nothing; they train on as the plain numbers they were, but for those that were put on a grid.
+        if len(storage.shape) < 2 and not isinstance(form, Uniform):
+            form = None
         if form is None or (isinstance(form, Dense) and form.dtype == "float32"):
             tensors[name] = _to_dtype(decode(storage), dtype)
         else:

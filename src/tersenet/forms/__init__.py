@@ -1,6 +1,7 @@
 """Forms: how one weight tensor is stored while it can still learn."""
 
 from tersenet.forms._learned_step import LearnedStep
+from tersenet.forms._rate import RateStep
 from tersenet.forms.base import FORMS, Form, form_class, lift
 from tersenet.forms.binary import Binary
 from tersenet.forms.codebook import Codebook
@@ -25,6 +26,7 @@ __all__ = [
     "LearnedStep",
     "Masked",
     "Product",
+    "RateStep",
     "Residual",
     "Sparse",
     "Ternary",

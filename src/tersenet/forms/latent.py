@@ -24,6 +24,10 @@ class Quantiser(nn.Module):
         """The form that latent weights stand for now."""
         raise NotImplementedError
 
+    def rate_bits(self, values: Tensor) -> Tensor:
+        """An estimate of the coded size in bits of what latent weights stand for now, a scalar."""
+        return self.settled(values.detach()).rate_bits()
+
     def forward(self, values: Tensor) -> Tensor:
         """The bits that `settled(values)` computes, differentiable in the latent weights."""
         through: Tensor = _Through.apply(values, self.settled(values)())  # type: ignore[no-untyped-call]
@@ -78,7 +82,7 @@ class Latent(Form):
         return weight
 
     def rate_bits(self) -> Tensor:
-        return self.settled().rate_bits()
+        return self.quantiser.rate_bits(self.values)
 
     def formula_bits(self) -> float | None:
         return self.settled().formula_bits()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+
+from tersenet.forms import Uniform
 from tersenet.graph import Network, remove_dead
 from tersenet.methods.prune import with_pruned_dense
 
@@ -9,9 +12,25 @@ from tersenet.methods.prune import with_pruned_dense
 def remove_dead_units(network: Network) -> Network:
     """The network without neurons and channels that nobody reads or that always say the same; equal in eval mode.
 
-    Pruned weights stay pruned. Layers whose weight has another form keep all theirs: do this before weights are stored.
+    Pruned weights stay pruned, and weights on a grid of one step stay on it, but for biases that take up the constants
+    of what left. Layers whose weight has another form keep all theirs: do this before weights are stored.
     """
-    return with_pruned_dense(network, remove_dead)
+    grids = {
+        name: form.step.detach()
+        for name, form in network.forms().items()
+        if isinstance(form, Uniform) and len(form.step) == 1
+    }
+    working = network.clone()
+    for name in grids:
+        working.detach(name)
+    smaller = with_pruned_dense(working, remove_dead)
+    for name, step in grids.items():
+        if name in smaller.graph.parameters:
+            weight = smaller.dense(name)
+            form = Uniform.on_grid(weight, step)
+            if torch.equal(form(), weight):
+                smaller.attach(name, form)
+    return smaller
 
 
 def lost_units(before: Network, after: Network) -> list[str]:

@@ -22,7 +22,7 @@ LossName: TypeAlias = Literal["cross_entropy", "mse", "mae", "bce"]
 # was begun before them is still the same run.
 LATER_FIELDS = (
     "plateau_epochs", "peak", "momentum_at_peak", "affine", "average", "average_decay", "average_from", "patience",
-    "polarise",
+    "polarise", "rate",
 )  # fmt: skip
 
 
@@ -42,6 +42,9 @@ class Regularise(BaseModel):
 
     polarise * sum u^2 (1 - u^2) with u = w / a, a being the scale of its row, and 2 (|u| - 1) beyond -1 and +1: it is
     least at -1, 0 and +1, and drives weights to the levels that they are rounded to in the end.
+
+    rate * (ln 2 / n) * bits, over all weights that have a rate to train (forms.RateStep), whatever `where` says; n is
+    the number of training examples, so that 1 is the price at which model and data together take the fewest bits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -51,6 +54,7 @@ class Regularise(BaseModel):
     li: NotNegative = Field(default=0.0, description="factor of the norms of all weights into a neuron, summed")
     lo: NotNegative = Field(default=0.0, description="factor of the norms of all weights out of a neuron, summed")
     polarise: NotNegative = Field(default=0.0, description="factor of the sum of u^2 (1 - u^2); towards -1, 0 and +1")
+    rate: NotNegative = Field(default=0.0, description="price of a coded bit, 1 being ln 2 / training examples")
     warmup_epochs: NotNegative = Field(default=0.0, description="epochs in which the factors rise linearly from 0")
     where: str = Field(default="*", description="layers that are penalised, patterns joined by commas")
 
@@ -61,13 +65,13 @@ class Regularise(BaseModel):
     @property
     def active(self) -> bool:
         """Whether there is anything to add."""
-        return any((self.l1, self.l2, self.li, self.lo, self.polarise))
+        return any((self.l1, self.l2, self.li, self.lo, self.polarise, self.rate))
 
     @model_validator(mode="after")
     def _has_a_factor(self) -> "Regularise":
         if not self.active and (self.warmup_epochs or self.where != "*"):
             raise ValueError(
-                "regularise has warmup_epochs or where but no factor; set l1, l2, li, lo or polarise, or drop it"
+                "regularise has warmup_epochs or where but no factor; set l1, l2, li, lo, polarise or rate, or drop it"
             )
         return self
 

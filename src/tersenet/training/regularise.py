@@ -1,4 +1,4 @@
-"""Penalties on weights: l1, l2, and the norms that take whole neurons away (Pan et al. 2016, arXiv:1606.07326).
+"""Penalties on weights: l1, l2, the norms that take whole neurons away (Pan et al. 2016, arXiv:1606.07326), coded bits.
 
 READ FIRST
   1. Which weights are penalised is settled before training; what each is, as the layer uses it, is computed anew at
@@ -9,6 +9,7 @@ READ FIRST
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tersenet.forms import Latent, RateStep
 from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.patterns import choose
 from tersenet.training.config import Regularise
@@ -78,11 +80,22 @@ class StoredWeight:
 
 
 class Penalty:
-    """What `regularise` adds to the loss of a model."""
+    """What `regularise` adds to the loss of a model.
 
-    def __init__(self, model: nn.Module, regularise: Regularise) -> None:
+    examples   of the training data, None where they are not known: what a bit is shared among
+    """
+
+    def __init__(self, model: nn.Module, regularise: Regularise, examples: int | None = None) -> None:
         self.regularise = regularise
-        self.weights = _chosen(model, regularise.where) if regularise.active else []
+        shaped = any((regularise.l1, regularise.l2, regularise.li, regularise.lo, regularise.polarise))
+        self.weights = _chosen(model, regularise.where) if shaped else []
+        self.rated = _rated(model) if regularise.rate else []
+        if self.rated and not examples:
+            raise TrainingError(
+                "rate shares the price of a bit among the training examples, and how many there are is not known; "
+                "train on a split or on a loader with a length"
+            )
+        self.bit = regularise.rate * math.log(2.0) / examples if examples else 0.0
 
     def __call__(self, time_epochs: float) -> Float[Tensor, ""] | None:
         """The penalty `time_epochs` after the start of training, or None where there is none."""
@@ -100,7 +113,17 @@ class Penalty:
                 terms.append(share * (by.li * into.sum() + by.lo * out_of.sum()))
             if by.polarise:
                 terms.append(share * by.polarise * distance_from_levels(weight))
+        if share:
+            terms += [share * self.bit * form.rate_bits() for form in self.rated]
         return sum(terms[1:], terms[0]) if terms else None
+
+
+def _rated(model: nn.Module) -> list[Latent]:
+    """The latent weights whose bits can be trained. Refused if there are none."""
+    found = [one for one in model.modules() if isinstance(one, Latent) and isinstance(one.quantiser, RateStep)]
+    if not found:
+        raise TrainingError("rate is set, but no weight has a rate to train; store weights in the form rate, or drop it")
+    return found
 
 
 def _chosen(model: nn.Module, where: str) -> list[StoredWeight]:

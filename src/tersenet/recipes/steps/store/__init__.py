@@ -10,6 +10,7 @@ from tersenet.recipes.steps.store.codebook import StoreCodebook
 from tersenet.recipes.steps.store.dense import StoreDense
 from tersenet.recipes.steps.store.fixed_point import StoreFixedPoint
 from tersenet.recipes.steps.store.product import StoreProduct
+from tersenet.recipes.steps.store.rate import StoreRate
 from tersenet.recipes.steps.store.residual import StoreResidual
 from tersenet.recipes.steps.store.ternary import StoreTernary
 from tersenet.recipes.steps.store.uniform import StoreUniform
@@ -23,6 +24,7 @@ _Forms = (
     | Annotated[StoreTernary, Tag("ternary")]
     | Annotated[StoreUniform, Tag("uniform")]
     | Annotated[StoreFixedPoint, Tag("fixed_point")]
+    | Annotated[StoreRate, Tag("rate")]
 )
 
 
@@ -52,6 +54,7 @@ __all__ = [
     "StoreDense",
     "StoreFixedPoint",
     "StoreProduct",
+    "StoreRate",
     "StoreResidual",
     "StoreStep",
     "StoreTernary",

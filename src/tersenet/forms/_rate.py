@@ -1,0 +1,92 @@
+"""What the levels of a weight cost, differentiable in the latent numbers behind them.
+
+READ FIRST
+  1. The price is what `range` coding comes near: whether a level is 0 is told by how full its row and its column are,
+     the sign costs one bit, and a magnitude k has probability (1 - q) q^(k - 1). Nothing of this is sent: a coder that
+     adapts learns it on its way, and `SEEN` places of the mean are counted beforehand for what that costs.
+  2. Fullness and q are counted anew from the levels at each call and take no gradient.
+  3. Between two levels a price is interpolated, so that its gradient is the difference of theirs: a latent number is
+     drawn towards 0 by what the next level there saves. Rows and columns that are nearly empty so become empty, as
+     under a group norm, and whole neurons leave.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tersenet.forms._grid import matrix_rows
+from tersenet.forms._learned_step import LearnedStep
+from tersenet.forms.uniform import Uniform
+
+# Levels are -MOST to MOST.
+MOST = 127
+# Places of the overall mean that a row or a column begins with.
+SEEN = 4.0
+# A magnitude is 1 at least; a mean of exactly 1 would make 2 impossible.
+LEAST_MEAN = 1.02
+LN2 = math.log(2.0)
+
+
+class _CodeLength(torch.autograd.Function):
+    """Bits of the levels nearest to `place` (rows, columns); the gradient is that of interpolated prices."""
+
+    @staticmethod
+    def forward(ctx: Any, place: Tensor) -> Tensor:
+        level = place.round()
+        used = level != 0
+        rows, columns = place.shape
+        count = float(used.sum())
+        mean = (count + 0.5) / (place.numel() + 1)
+        by_row = torch.logit((used.sum(1) + SEEN * mean) / (columns + SEEN))
+        by_column = torch.logit((used.sum(0) + SEEN * mean) / (rows + SEEN))
+        odds = by_row[:, None] + by_column - math.log(mean / (1 - mean))  # logarithms of those of a level that is not 0
+        magnitude = max((float(level.abs().sum()) + 1) / (count + 1), LEAST_MEAN)
+        more = -math.log2(1 - 1 / magnitude)  # for each 1 above 1
+        first = 1 + math.log2(magnitude)  # sign, and the 1 itself
+        bits = (torch.nn.functional.softplus(odds) - used * odds).sum() / LN2
+        bits = bits + first * count + more * (float(level.abs().sum()) - count)
+        below_one = (first - odds / LN2).clamp(min=0)
+        ctx.save_for_backward(torch.where(place.abs() < 1, below_one, below_one.new_tensor(more)) * place.sign())
+        return bits
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (slope,) = ctx.saved_tensors
+        return grads[0] * slope
+
+
+def code_length(place: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """Estimated bits of `place` rounded to integers, a weight of latent numbers in units of its step.
+
+    A weight is the matrix of its first axis by all others; one of one dimension is one row, whose places differ in
+    nothing.
+    """
+    bits: Tensor = _CodeLength.apply(place.reshape(matrix_rows(tuple(place.shape)), -1))  # type: ignore[no-untyped-call]
+    return bits
+
+
+class RateStep(LearnedStep):
+    """A learned step for latent weights whose levels are paid for by the bit, -127 to 127.
+
+    After Oktay et al. 2020, arXiv:1906.06624: one loss holds the task and the coded size. The prior is the adaptive
+    coder's own here, and no table of it is sent.
+    """
+
+    def __init__(self, start: Uniform) -> None:
+        wide = torch.full_like(start.low, MOST)
+        super().__init__(Uniform(start.level.clamp(-MOST, MOST), start.step, -wide, wide))
+
+    def rate_bits(self, values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+        """Estimated bits of what latent weights stand for now; differentiable in them and in the step."""
+        step = self.start * self.factor.abs()
+        return code_length((values.reshape(len(step), -1) / step[:, None]).reshape(values.shape))
+
+    def settled(self, values: Tensor) -> Uniform:
+        """Bounded by the levels that occur: what is left has no use for the others."""
+        whole = super().settled(values)
+        return Uniform(whole.level, whole.step.detach())

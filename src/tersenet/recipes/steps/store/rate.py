@@ -1,0 +1,97 @@
+"""Weights trained for the task and for their coded size at once, as a step."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Gt, Le, Lt
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from tersenet.forms import Form, Latent, RateStep, Uniform
+from tersenet.forms._grid import Grid, usable_step
+from tersenet.graph import Network, WeightedLayer
+from tersenet.methods.latent import settle
+from tersenet.methods.select import replace_form, select_layers
+from tersenet.recipes.steps.base import Changed, Situation
+from tersenet.recipes.steps.store.base import Fit, StoreStep
+from tersenet.recipes.steps.store.levels import check_varied
+from tersenet.training import TrainConfig
+
+# The first step of a weight without any spread.
+NARROW = 2.0**-4
+
+
+class StoreRate(StoreStep):
+    """An integer times a learned step for each weight, trained with the price of its coded bits in the loss.
+
+    After Oktay et al. 2020, arXiv:1906.06624; zeros, whole rows and columns of them too, come about by themselves where
+    they save more bits than they cost. A weight that lies on a grid of one step already goes on from it.
+    """
+
+    keeps_zeros = False
+    form: Literal["rate"]
+    rate: Annotated[float, Gt(0)] = Field(1.0, description="price of a bit; 1 is ln 2 / training examples")
+    warmup: Annotated[float, Gt(0), Lt(1)] | Literal[0] = Field(
+        0.2, description="share of the training in which the price rises from 0"
+    )
+    step: Annotated[float, Gt(0), Le(16)] = Field(1.0, description="the first step, in standard deviations")
+    vectors: bool = Field(True, description="biases and normalisation too, where `where` is every layer")
+    train: TrainConfig = Field(description="how long and how fast")
+
+    @model_validator(mode="after")
+    def _trains(self) -> StoreRate:
+        if not self.train.epochs:
+            raise ValueError("the form rate is made by training; give train, with epochs")
+        if self.calibrate:
+            raise ValueError("the form rate is made by training, not from calibrated layers; drop calibrate")
+        if self.train.regularise.rate or self.train.regularise.warmup_epochs:
+            raise ValueError("rate and warmup of this step are those of its training; drop them from regularise")
+        return self
+
+    def label(self, stage: int) -> str:
+        return f"rate {self.rate:g}"
+
+    def train_config(self, stage: int) -> TrainConfig:
+        rated = {"rate": self.rate, "warmup_epochs": self.warmup * self.train.epochs}
+        return self.train.model_copy(update={"regularise": self.train.regularise.model_copy(update=rated)})
+
+    def fit(self, layer: WeightedLayer, network: Network, at: Situation, notes: list[str]) -> Fit:
+        return lambda weight: _latent(weight, self.step, network.form(layer.weight))
+
+    def change(self, network: Network, at: Situation) -> Changed:
+        layers = select_layers(network, self.where)
+        check_varied(network, layers)
+        names = [layer.weight for layer in layers]
+        if self.vectors and self.where == "*":
+            names += _vectors(network)
+        for name in names:
+            replace_form(network, name, _latent(network.dense(name), self.step, network.form(name)))
+        return network, []
+
+    def settle(self, network: Network, at: Situation) -> Changed:
+        settle(network)
+        return network, []
+
+    def gentler(self) -> StoreRate:
+        return self.model_copy(update={"rate": self.rate / 2})
+
+
+def _vectors(network: Network) -> list[str]:
+    """Parameters of one dimension: biases, and the factors and shifts of normalisation."""
+    return [
+        name
+        for name, dtype in network.graph.parameters.items()
+        if dtype == "float32" and name not in network.graph.buffers and network.dense(name).ndim == 1
+    ]
+
+
+def _latent(weight: Tensor, deviations: float, held: object) -> Form:
+    """Latent weights that begin where the weight is."""
+    if isinstance(held, Grid) and len(held.step) == 1:
+        step = held.step.detach()
+    else:
+        spread = float(weight.double().std(correction=0)) or float(weight.double().abs().mean()) or NARROW
+        step = torch.tensor([deviations * spread])
+    return Latent(weight, RateStep(Uniform.on_grid(weight, usable_step(step).to(weight.device))))
