@@ -13,7 +13,8 @@ from tersenet.bits import MAX_ALPHABET, IntStream
 from tersenet.container import Contents, Model, encode, read
 from tersenet.container import write as write_file
 from tersenet.errors import TersenetError
-from tersenet.forms import Dense, Form, Sparse, Uniform, lift
+from tersenet.forms import Dense, Form, Sparse, lift
+from tersenet.forms._grid import Grid
 from tersenet.forms.dense import smallest_floats
 from tersenet.graph import Network
 from tersenet.storage import Integers, Reshape, Storage, decode, size_bytes
@@ -75,7 +76,7 @@ def from_contents(contents: Contents, *, dense: bool = False) -> Network:
         form = lift(storage) if trains and not dense else None
         # Biases and the like may lie in the file as float16 or by their non-zeros, where that is smaller and loses
         # nothing; they train on as the plain numbers they were, but for those that were put on a grid.
-        if len(storage.shape) < 2 and not isinstance(form, Uniform):
+        if len(storage.shape) < 2 and not isinstance(form, Grid):
             form = None
         if form is None or (isinstance(form, Dense) and form.dtype == "float32"):
             tensors[name] = _to_dtype(decode(storage), dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from tersenet.forms import Uniform
+from tersenet.forms._grid import Grid
 from tersenet.graph import Network, remove_dead
 from tersenet.methods.prune import with_pruned_dense
 
@@ -18,7 +19,7 @@ def remove_dead_units(network: Network) -> Network:
     grids = {
         name: form.step.detach()
         for name, form in network.forms().items()
-        if isinstance(form, Uniform) and len(form.step) == 1
+        if isinstance(form, Grid) and len(form.step) == 1
     }
     working = network.clone()
     for name in grids:

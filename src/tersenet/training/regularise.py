@@ -122,7 +122,9 @@ def _rated(model: nn.Module) -> list[Latent]:
     """The latent weights whose bits can be trained. Refused if there are none."""
     found = [one for one in model.modules() if isinstance(one, Latent) and isinstance(one.quantiser, RateStep)]
     if not found:
-        raise TrainingError("rate is set, but no weight has a rate to train; store weights in the form rate, or drop it")
+        raise TrainingError(
+            "rate is set, but no weight has a rate to train; store weights in the form rate, or drop it"
+        )
     return found
 
 

@@ -1,0 +1,131 @@
+"""The form rate as a step: a price buys bytes, what is on a grid stays on it, and an interrupted run goes on."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from tersenet import artifact
+from tersenet.container import decode
+from tersenet.errors import TersenetError
+from tersenet.forms._grid import Grid
+from tersenet.graph import capture
+from tersenet.recipes import Recipe, Task, run
+from tersenet.recipes.steps.store import StoreRate
+from tersenet.runtime import open_bytes
+
+TRAIN = {"epochs": 4, "batch_size": 16, "optimiser": "adam", "lr": 0.01}
+
+
+class Blobs:
+    """Three classes of points, the last inputs weak; a split as the zoo has them."""
+
+    def __init__(self, n: int = 96) -> None:
+        self.y = torch.arange(n) % 3
+        noise = torch.randn(n, 12, generator=torch.Generator().manual_seed(0))
+        self.x = (noise + 2 * nn.functional.one_hot(self.y, 12)) * torch.linspace(2, 0.01, 12)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def batch(self, indices):
+        return self.x[indices], self.y[indices]
+
+
+@cache
+def _captured():
+    torch.manual_seed(0)
+    layers = nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)
+    return capture(nn.Sequential(*layers), torch.zeros(2, 12))
+
+
+def _run(folder, *steps, on_event=None, network=None):
+    recipe = Recipe.model_validate({"name": "x", "steps": steps, "coder": "range"})
+    data = Blobs()
+    task = Task(recipe=recipe, run_dir=folder, train=data, validate=data, provenance=False)
+    written, record = run(network or _captured().clone(), task, on_event)
+    return written, artifact.from_contents(decode(written)), record
+
+
+def _rate(**options):
+    return {"id": "store", "form": "rate", "train": TRAIN} | options
+
+
+def test_a_higher_price_buys_fewer_bytes_and_the_file_answers_as_the_network_does(tmp_path):
+    sizes = []
+    for rate in (0.01, 0.3, 3):
+        data, network, record = _run(tmp_path / str(rate), _rate(rate=rate))
+        sizes.append(len(data))
+        x = Blobs().x
+        answers = open_bytes(data)(x.numpy())
+        torch.testing.assert_close(torch.from_numpy(answers), network.eval()(x), rtol=1e-5, atol=1e-5)
+        assert record.final["validate"]["accuracy"] == record.stages[0]["validate"]["accuracy"]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 3
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+def test_biases_and_normalisation_are_on_a_grid_too_in_the_file_as_well(vectors, tmp_path):
+    _, network, _ = _run(tmp_path, _rate(rate=0.01, vectors=vectors))
+    weights = {"0.weight", "3.weight", "5.weight"}
+    vector = {"0.bias", "1.weight", "1.bias", "3.bias", "5.bias"}
+    assert set(network.forms()) == (weights | vector if vectors else weights)
+    assert all(isinstance(form, Grid) for form in network.forms().values())
+
+
+def test_a_second_step_goes_on_from_the_grid_it_finds(tmp_path):
+    steps = []
+    for number in (1, 2):
+        second = _rate(rate=1e-6, warmup=0, train=TRAIN | {"epochs": 1, "lr": 1e-9})
+        _, network, _ = _run(tmp_path / str(number), *[_rate(rate=0.1), second][:number])
+        steps.append(network.form("0.weight"))
+    assert torch.equal(steps[0].step, steps[1].step)
+    assert torch.equal(steps[0].level, steps[1].level)
+
+
+def test_units_that_the_price_has_emptied_leave_and_the_rest_stays_on_its_grid(tmp_path):
+    _, network, record = _run(tmp_path, _rate(rate=10), {"id": "remove_dead"})
+    assert len(network.dense("3.weight")) < 8 or len(network.dense("0.weight")) < 16
+    assert all(isinstance(network.form(name), Grid) for name in ("0.weight", "3.weight", "5.weight"))
+    before, after = (stage["validate"] for stage in record.stages)
+    assert before["accuracy"] == after["accuracy"]
+    assert before["loss"] == pytest.approx(after["loss"], rel=1e-5)
+
+
+def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path):
+    whole, _, _ = _run(tmp_path / "whole", _rate())
+
+    def stop(event):
+        if event.get("stage") == "validate" and event["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "stopped", _rate(), on_event=stop)
+    assert any(tmp_path.glob("stopped/*.ckpt*"))
+    again, _, _ = _run(tmp_path / "stopped", _rate())
+    assert again == whole
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"train": TRAIN | {"epochs": 0}}, "made by training"),
+        ({"calibrate": 64}, "drop calibrate"),
+        ({"rate": 0}, "greater than 0"),
+        ({"train": TRAIN | {"regularise": {"rate": 1.0}}}, "those of its training"),
+        ({"warmup": 1}, "less than 1"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(options, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        StoreRate.model_validate(_rate(**options))
+
+
+def test_a_constant_weight_is_refused(tmp_path):
+    network = _captured().clone()
+    network.set_tensor("3.weight", torch.ones(8, 16))
+    with pytest.raises(TersenetError, match=r"every weight of '3.weight' is 1"):
+        _run(tmp_path, _rate(), network=network)
