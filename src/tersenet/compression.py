@@ -22,6 +22,7 @@ from tersenet.methods.distill import as_teacher
 from tersenet.recipes.recipe import Recipe, load_recipe
 from tersenet.recipes.run import Event, RunRecord, Task, run
 from tersenet.report import write as write_report
+from tersenet.search.quality import MIDDLE, Goal, find_point
 from tersenet.training.devices import resolve_device
 
 
@@ -69,6 +70,8 @@ def compress(
     example: Tensor | tuple[Tensor, ...] | None = None,
     metric: Callable[..., float] | None = None,
     max_drop: float | None = None,
+    target_bytes: int | None = None,
+    quality: float | None = None,
     teacher: Any = None,
     seed: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
@@ -87,13 +90,23 @@ def compress(
     example    an input of the network, batch axis first; taken from the first batch where data is given
     preprocess what turns stored pixels into the input, to be kept in the file
     max_drop   points of validation accuracy that may be lost: the run goes back to the last stage that keeps them, and
-               raises GoalNotMet if none does
+               raises GoalNotMet if none does; a recipe with a quality is searched for its smallest file instead
+    target_bytes   the most that the file may take: the quality of the recipe is searched for the best score under it
+    quality    0 to 100, of a recipe that has one: towards 0 fewer bytes, towards 100 fewer errors
     teacher    who teaches where the recipe asks for it: a network, a .terse file, a callable, or a list of these, whose
                answers are averaged; None is `model` as it came
     device     "cpu", "cuda", or "auto"
     run_dir    where stages and checkpoints are kept; the same call goes on from there after an interruption
     """
     recipe = load_recipe(recipe)
+    if quality is not None:
+        if target_bytes is not None:
+            raise TersenetError("a quality is one point and a target size searches for one; give one of them")
+        recipe = recipe.at_quality(quality)
+    goal = None
+    if target_bytes is not None or (max_drop is not None and recipe.has_quality and quality is None):
+        recipe.at_quality(MIDDLE)  # refused where it has none
+        goal = Goal(target_bytes=target_bytes, max_drop=max_drop)
     if isinstance(model, Network):
         network = model
     else:
@@ -114,7 +127,10 @@ def compress(
         provenance=provenance,
         source=source or type(model).__name__,
     )
-    data, record = run(network, task, on_event)
+    if goal is None:
+        data, record = run(network, task, on_event)
+    else:
+        data, record, path = find_point(network, task, goal, on_event)
     contents = decode(data, max_bytes=8 * record.original_bytes + (1 << 26))
     return Result(artifact.from_contents(contents), data, record, path, folder)
 

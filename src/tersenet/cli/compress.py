@@ -28,7 +28,18 @@ def compress(
     metric: options.Metric = None,
     max_drop: Annotated[
         float | None,
-        typer.Option("--max-drop", help="points of validation accuracy that may be lost; else exit code 1"),
+        typer.Option(
+            "--max-drop",
+            help="points of validation accuracy that may be lost, else exit code 1; the smallest file of a recipe's quality",
+        ),
+    ] = None,
+    target_size: Annotated[
+        str | None,
+        typer.Option("--target-size", help="34KB: the best point of the recipe's quality whose file is no larger"),
+    ] = None,
+    quality: Annotated[
+        float | None,
+        typer.Option("--quality", min=0, max=100, help="of a recipe that has one: 0 is smallest, 100 best"),
     ] = None,
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", help="stages and checkpoints; FILE.terse.run by default")
@@ -79,6 +90,7 @@ def compress(
     from tersenet import compress as run_recipe
     from tersenet.cli.data import load_data, load_metric
     from tersenet.cli.match import check_match
+    from tersenet.cli.settings import parse_size
     from tersenet.cli.source import resolve
     from tersenet.cli.summary import compression_record, compression_text
     from tersenet.cli.teachers import load_teacher
@@ -90,10 +102,15 @@ def compress(
         raise UsageError("--tolerance belongs to --sensitivity; give the file that tersenet sensitivity wrote")
     if tolerance is not None and not tolerance >= 0:
         raise UsageError(f"--tolerance {tolerance}: a number of points of 0 or more is expected")
+    target_bytes = None if target_size is None else parse_size(target_size)
+    if target_bytes is not None and quality is not None:
+        raise UsageError("--quality is one point and --target-size searches for one; give one of them")
     measured = None if sensitivity is None else read_sensitivity(sensitivity)
     chosen = _recipe(session, recipe, bits, keep, measured, 0.5 if tolerance is None else tolerance, coder)
     found = resolve(source, weights, seed=session.seed, max_bytes=max_bytes)
-    _check_request(found, chosen, data, max_drop)
+    if quality is not None or target_bytes is not None:
+        chosen.at_quality(50 if quality is None else quality)
+    _check_request(found, chosen, data, max_drop, target_bytes)
     loaders = None if data is None else load_data(data, data_dir, download, found.preprocess)
     if chosen.trains and loaders is not None:
         loaders.need("train")
@@ -125,6 +142,8 @@ def compress(
             test=part("test"),
             metric=score,
             max_drop=max_drop,
+            target_bytes=target_bytes,
+            quality=quality,
             teacher=taught_by,
             seed=session.seed,
             run_dir=folder,
@@ -134,7 +153,7 @@ def compress(
             on_event=progress,
         )
     result.save(output)
-    record = compression_record(result.record, output, folder)
+    record = compression_record(result.record, output, result.run_dir)
     session.result(record, compression_text(record))
 
 
@@ -168,7 +187,9 @@ def _recipe(
     return recipe.model_copy(update={"coder": coder})
 
 
-def _check_request(source: Source, recipe: Recipe, data: str | None, max_drop: float | None) -> None:
+def _check_request(
+    source: Source, recipe: Recipe, data: str | None, max_drop: float | None, target_bytes: int | None
+) -> None:
     from math import isfinite
 
     from tersenet.cli.command import UsageError
@@ -183,6 +204,8 @@ def _check_request(source: Source, recipe: Recipe, data: str | None, max_drop: f
         raise UsageError(f"{source.text} has no trained weights; give --weights, or --data to train it first")
     if max_drop is not None:
         raise UsageError("--max-drop is measured on validation data; give --data")
+    if target_bytes is not None:
+        raise UsageError("--target-size chooses by validation data; give --data")
 
 
 def _train_first(session: Session, source: Source, loaders: Loaders, folder: Path, device: str) -> None:

@@ -71,7 +71,9 @@ class Progress:
 
     def __call__(self, event: dict[str, Any]) -> None:
         kind, label = event.get("kind", "train"), event.get("label", "train")
-        if kind == "stage":
+        if kind == "point":
+            self._line(f"quality {event['quality']:g} (point {event['number']} of at most {event['points']})")
+        elif kind == "stage":
             self._line(label)
             self._show(label, None, None, "")
         elif kind == "evaluate":

@@ -82,6 +82,22 @@ class Recipe(BaseModel):
             steps = [new or old for new, old in zip(changed, steps)]
         return self.model_copy(update={"steps": tuple(steps)})
 
+    def at_quality(self, quality: float) -> Recipe:
+        """The recipe for fewer bytes (towards 0) or fewer errors (towards 100). Refused where no step has such a scale."""
+        if not 0 <= quality <= 100:
+            raise TersenetError(f"a quality of {quality:g}; 0 to 100 can be")
+        changed = [step.at_quality(quality) for step in self.steps]
+        if all(step is None for step in changed):
+            raise TersenetError(
+                f"recipe {self.name} has no step with a quality; smallest, oneshot and weights-only have one"
+            )
+        return self.model_copy(update={"steps": tuple(new or old for new, old in zip(changed, self.steps))})
+
+    @property
+    def has_quality(self) -> bool:
+        """Whether bytes and errors can be traded by one number."""
+        return any(step.at_quality(50) is not None for step in self.steps)
+
     def takes(self, setting: Setting) -> bool:
         """Whether a step takes a table of this setting."""
         return any(step.with_table(setting, {"*": 1}) is not None for step in self.steps)

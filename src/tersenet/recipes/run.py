@@ -52,6 +52,7 @@ class Task:
     train, validate, test   splits of the zoo, or loaders of (x, y) batches; train may be absent where nothing trains
     metric                  fn(model, loader) -> float, larger is better, instead of accuracy
     max_drop                points of validation accuracy (or of the metric, times 100) that may be lost, or None
+    begin                   a .terse file that the first step takes in place of the network, which it is still held against
     teacher                 who teaches where a step asks for it: None is the network that the run began with
     """
 
@@ -62,6 +63,7 @@ class Task:
     metric: Callable[..., float] | None = None
     max_drop: float | None = None
     teacher: nn.Module | None = None
+    begin: Path | None = None
     seed: int = 0
     run_dir: Path
     device: str = "cpu"
@@ -123,7 +125,7 @@ class _Runner:
         self.start = network.clone()
         self.record = self._open(network)
         self.position = 0  # how many of record.stages have been replayed or done
-        self.current: Path | None = None
+        self.current: Path | None = task.begin
 
     def run(self) -> tuple[bytes, RunRecord]:
         if "original" not in self.record.final:
@@ -205,7 +207,7 @@ class _Runner:
             score = self._score(network, self.task.validate, f"{label}: validate")
             if score is None:
                 raise TersenetError(f"step {label} chooses by validation data, and none was given; pass validate")
-            return _quality(score)
+            return quality_of(score)
 
         def earlier(steps: int) -> Network:
             kept = [entry for entry in self.record.stages if not entry["rejected"]]
@@ -265,7 +267,7 @@ class _Runner:
         original = self.record.final["original"]["validate"]
         if score is None or original is None:
             return None
-        before, after = (_quality(one) for one in (original, score))
+        before, after = (quality_of(one) for one in (original, score))
         # 0.30000000000000004 points are 0.3.
         return round(100 * (before - after), 8)
 
@@ -360,11 +362,13 @@ def _fingerprint(network: Network, task: Task) -> str:
     digest.update(json.dumps([task.seed, task.max_drop, task.provenance, task.device]).encode())
     if task.teacher is not None:
         digest.update(teacher_fingerprint(task.teacher).encode())
+    if task.begin is not None:
+        digest.update(read_file(task.begin))
     add_network(digest, network)
     for data in (task.train, task.validate, task.test):
         add_data(digest, data)
     return digest.hexdigest()
 
 
-def _quality(score: dict[str, Any]) -> float:
+def quality_of(score: dict[str, Any]) -> float:
     return Score(**{name: score.get(name) for name in ("accuracy", "top5", "loss", "examples", "metric")}).quality

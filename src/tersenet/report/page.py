@@ -8,7 +8,20 @@ from importlib import resources
 from pathlib import Path
 
 from tersenet.container import atomic_write
-from tersenet.report import costs, curves, layers, ledger, recipe, stages, summary, tiles, training, waterfall, worst
+from tersenet.report import (
+    costs,
+    curves,
+    layers,
+    ledger,
+    points,
+    recipe,
+    stages,
+    summary,
+    tiles,
+    training,
+    waterfall,
+    worst,
+)
 from tersenet.report.histogram import draw as draw_histogram
 from tersenet.report.histogram import is_cut
 from tersenet.report.record import Record, read_record
@@ -39,6 +52,7 @@ def page(record: Record) -> str:
     weights = read_weights(record)
     parts: tuple[tuple[str, str, Callable[[Record], str]], ...] = (
         ("in-and-out", "What came in, what came out", summary.draw),
+        ("points", "Size against accuracy", points.draw),
         ("bytes", "Bytes by stage", waterfall.draw),
         ("layers", "Table by layer", layers.draw),
         ("costs", "What it costs", costs.draw),
@@ -53,7 +67,7 @@ def page(record: Record) -> str:
         f"{record.source} by {record.recipe_name}",
         f"<h1>{heading}</h1>{_state(record)}",
         tiles.draw(record),
-        [(key, name, draw(record)) for key, name, draw in parts],
+        [(key, name, drawn) for key, name, draw in parts if (drawn := draw(record))],
     )
 
 

@@ -60,6 +60,8 @@ class Step(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     # Whether a stage that loses too much is undone, with the work going on from the one before it.
     may_stop_early: ClassVar[bool] = False
+    # Whether a recipe that begins with this step may begin from what the same recipe made at a higher quality.
+    goes_on: ClassVar[bool] = False
 
     train: TrainConfig | None = Field(None, description="training after each stage of this step; none by default")
     teacher: Teacher | None = Field(
@@ -96,6 +98,10 @@ class Step(BaseModel):
 
     def with_table(self, setting: Setting, table: dict[str, Any]) -> Step | None:
         """The same step with another table from pattern to value, or None where it takes no such setting."""
+        return None
+
+    def at_quality(self, quality: float) -> Step | None:
+        """The same step for fewer bytes (towards 0) or fewer errors (towards 100), or None where it has no such scale."""
         return None
 
     def gentler(self) -> Step | None:

@@ -45,6 +45,9 @@ class Quantize(Step):
         round_network(network, batches, rounding, outputs=self.outputs)
         return network, []
 
+    def at_quality(self, quality: float) -> Quantize:
+        return self.model_copy(update={"quality": quality})
+
     def gentler(self) -> Quantize | None:
         if self.quality >= 100:
             return None

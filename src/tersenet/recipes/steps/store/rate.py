@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Gt, Le, Lt
@@ -19,6 +19,9 @@ from tersenet.recipes.steps.store.base import Fit, StoreStep
 from tersenet.recipes.steps.store.levels import check_varied
 from tersenet.training import TrainConfig
 
+MIDDLE = 50
+# So many points of quality less double the price of a bit.
+POINTS_A_DOUBLING = 10
 # The first step of a weight without any spread.
 NARROW = 2.0**-4
 
@@ -30,7 +33,8 @@ class StoreRate(StoreStep):
     they save more bits than they cost. A weight that lies on a grid of one step already goes on from it.
     """
 
-    keeps_zeros = False
+    keeps_zeros: ClassVar[bool] = False
+    goes_on: ClassVar[bool] = True
     form: Literal["rate"]
     rate: Annotated[float, Gt(0)] = Field(1.0, description="price of a bit; 1 is ln 2 / training examples")
     warmup: Annotated[float, Gt(0), Lt(1)] | Literal[0] = Field(
@@ -73,6 +77,10 @@ class StoreRate(StoreStep):
     def settle(self, network: Network, at: Situation) -> Changed:
         settle(network)
         return network, []
+
+    def at_quality(self, quality: float) -> StoreRate:
+        """At MIDDLE the price is the one given."""
+        return self.model_copy(update={"rate": self.rate * 2.0 ** ((MIDDLE - quality) / POINTS_A_DOUBLING)})
 
     def gentler(self) -> StoreRate:
         return self.model_copy(update={"rate": self.rate / 2})
