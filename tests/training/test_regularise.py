@@ -1,15 +1,18 @@
 """Penalties are sums over weights alone; group terms take whole neurons, and are at rest where a neuron is gone."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
 from tersenet.errors import TersenetError
-from tersenet.forms import Dense, Sparse, Ternary
+from tersenet.forms import Dense, Latent, RateStep, Sparse, Ternary, Uniform
 from tersenet.graph import capture
 from tersenet.training import TrainConfig, fit
 from tersenet.training.config import Regularise
+from tersenet.training.errors import TrainingError
 from tersenet.training.regularise import Penalty, neuron_norms, stored_weights
 
 
@@ -140,6 +143,29 @@ def test_factors_rise_linearly_from_nothing():
     assert penalty(net, warm, 0.0) is None
     assert torch.allclose(penalty(net, warm, 1.0), whole / 4)
     assert torch.equal(penalty(net, warm, 4.0), whole) and torch.equal(penalty(net, warm, 9.0), whole)
+
+
+def test_the_price_of_a_bit_is_shared_among_the_examples_and_rises_too():
+    net = capture(nn.Linear(6, 4), torch.zeros(2, 6))
+    weight = net.dense("weight")
+    form = Latent(weight, RateStep(Uniform.on_grid(weight, torch.tensor([0.1]))))
+    net.attach("weight", form)
+    bits = float(form.rate_bits().detach())
+    priced = Penalty(net, Regularise(rate=0.5, warmup_epochs=2), examples=1000)
+    assert priced(0.0) is None
+    assert float(priced(1.0).detach()) == pytest.approx(0.25 * math.log(2) / 1000 * bits)
+    priced(2.0).backward()
+    assert form.values.grad.abs().sum() > 0
+
+
+def test_a_price_without_bits_or_without_a_number_of_examples_is_refused():
+    with pytest.raises(TrainingError, match="no weight has a rate to train"):
+        Penalty(nn.Linear(3, 2), Regularise(rate=1.0), examples=10)
+    net = capture(nn.Linear(6, 4), torch.zeros(2, 6))
+    weight = net.dense("weight")
+    net.attach("weight", Latent(weight, RateStep(Uniform.on_grid(weight, torch.tensor([0.1])))))
+    with pytest.raises(TrainingError, match="how many there are is not known"):
+        Penalty(net, Regularise(rate=1.0))
 
 
 def test_training_warms_its_penalty_up_step_by_step():

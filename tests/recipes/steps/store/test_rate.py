@@ -129,3 +129,10 @@ def test_a_constant_weight_is_refused(tmp_path):
     network.set_tensor("3.weight", torch.ones(8, 16))
     with pytest.raises(TersenetError, match=r"every weight of '3.weight' is 1"):
         _run(tmp_path, _rate(), network=network)
+
+
+def test_factors_and_shifts_of_a_folded_normalisation_are_on_a_grid_too(tmp_path):
+    short = _rate(vectors=False, rate=0.1), {"id": "fold_batchnorm"}, _rate(rate=0.01, step=0.1, warmup=0)
+    _, network, _ = _run(tmp_path, *short)
+    folded = [name for name in network.graph.parameters if name.startswith("1.")]
+    assert folded and all(isinstance(network.form(name), Grid) for name in folded)

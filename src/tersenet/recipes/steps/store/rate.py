@@ -87,12 +87,15 @@ class StoreRate(StoreStep):
 
 
 def _vectors(network: Network) -> list[str]:
-    """Parameters of one dimension: biases, and the factors and shifts of normalisation."""
-    return [
-        name
-        for name, dtype in network.graph.parameters.items()
-        if dtype == "float32" and name not in network.graph.buffers and network.dense(name).ndim == 1
-    ]
+    """Biases, and the factors and shifts of normalisation: what no layer multiplies with and has one axis alone."""
+    weights = {layer.weight for layer in network.weighted_layers()}
+    found = []
+    for name, dtype in network.graph.parameters.items():
+        if dtype == "float32" and name not in weights and name not in network.graph.buffers:
+            tensor = network.dense(name)
+            if tensor.numel() == max(tensor.shape, default=0):
+                found.append(name)
+    return found
 
 
 def _latent(weight: Tensor, deviations: float, held: object) -> Form:
