@@ -289,3 +289,50 @@ def test_where_neurons_leave_the_table_says_of_how_many_parameters_its_rates_are
     before, after = record["original"]["parameters"], record["result"]["parameters"]
     assert after < before == 9 * 16 + 17 * 3
     assert f"count the {after:,} parameters that the network has now; the original had {before:,}" in found.out
+
+
+def test_a_target_size_is_kept_and_a_quality_says_which_way(tersenet, shelf, tmp_path):
+    words = ["compress", "linear", "--weights", shelf.weights, "--data", "digits28", "--recipe", "weights-only"]
+    found = tersenet(*words, "--target-size", "2.5KB", "--json", "-o", tmp_path / "x.terse")
+    assert (tmp_path / "x.terse").stat().st_size == found.record["bytes"] <= 2500
+    assert "quality 50 (point 1 of at most 7)" in found.err
+    report = tmp_path / "report.html"
+    tersenet("report", found.record["run_dir"], "-o", report)
+    page = report.read_text()
+    assert "Size against accuracy" in page and "data:image/svg+xml;base64," in page
+    low, high = (
+        tersenet(*words, "--quality", quality, "--json", "-o", tmp_path / f"{quality}.terse").record["bytes"]
+        for quality in ("20", "80")
+    )
+    assert low < high
+
+
+def test_a_target_that_no_point_reaches_is_a_goal_not_met(tersenet, shelf, tmp_path):
+    words = ["compress", "linear", "--weights", shelf.weights, "--data", "digits28", "--recipe", "weights-only"]
+    said = tersenet(*words, "--target-size", "100B", "-o", tmp_path / "x.terse").refused(code=1)
+    assert "no point that was tried keeps the goal" in said
+    assert not (tmp_path / "x.terse").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--target-size", "much"], "such as 34000, 34KB or 32KiB"),
+        (["--target-size", "0"], "such as 34000, 34KB or 32KiB"),
+        (["--target-size", "2KB", "--quality", "3"], "give one of them"),
+        (["--target-size", "2KB", "--recipe", "share-code"], "no step with a quality"),
+        (["--quality", "20", "--recipe", "share-code"], "no step with a quality"),
+    ],
+)
+def test_slips_about_the_point_are_refused(tersenet, shelf, tmp_path, more, sentence):
+    words = ["compress", "linear", "--weights", shelf.weights, "--data", "digits28", "--recipe", "weights-only"]
+    words += ["-o", tmp_path / "x.terse"]
+    said = tersenet(*words, *more)
+    assert said.code in (2, 3) and sentence in said.err
+    assert not (tmp_path / "x.terse").exists()
+
+
+def test_a_target_without_data_is_refused(tersenet, shelf, tmp_path):
+    words = ["compress", "linear", "--weights", shelf.weights, "--recipe", "weights-only", "--target-size", "2KB"]
+    said = tersenet(*words, "-o", tmp_path / "x.terse")
+    assert said.code == 2 and "--target-size chooses by validation data; give --data" in said.err
