@@ -1,4 +1,4 @@
-"""The point that a user asks for on the curve of bytes against errors, found by bisection over a recipe's quality.
+"""The point that a user asks for on the curve of bytes against errors, found between qualities of a recipe.
 
 READ FIRST
   1. A point is a whole run of the recipe at one quality, 0 to 100, in a folder of its own inside the run folder; which
@@ -10,9 +10,9 @@ READ FIRST
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Goal:
             raise TersenetError("a search needs a goal: a largest file, or a largest drop")
         if self.target_bytes is not None and self.target_bytes < 1:
             raise TersenetError(f"a file of {self.target_bytes} bytes; give a target of 1 or more")
-        if self.max_drop is not None and not isfinite(self.max_drop):
+        if self.max_drop is not None and not math.isfinite(self.max_drop):
             raise TersenetError(f"a largest drop of {self.max_drop}; give a number of points, such as 0.5")
         if self.points < 1:
             raise TersenetError(f"{self.points} points to try; give 1 or more")
@@ -85,7 +85,7 @@ def find_point(
         low, high = (quality, high) if finer else (low, quality)
         if search.near(point) or high - low < FINEST:
             break
-        quality = round((low + high) / 2, 2)
+        quality = search.between(low, high)
     return search.best()
 
 
@@ -114,6 +114,21 @@ class _Search:
         )
         self.found[quality] = point, data, record
         return point
+
+    def between(self, low: float, high: float) -> float:
+        """The quality to try next: where a line through the two nearest points, of logarithms of bytes against quality,
+        meets the target; the middle where two points are not there or the goal is no size.
+        """
+        target = self.goal.target_bytes
+        middle = (low + high) / 2
+        near = sorted(self.found, key=lambda one: abs(one - middle))[:2]
+        if target is not None and len(near) == 2:
+            aim = math.log(target * (1 - NEAR / 2))
+            (a, x), (b, y) = ((one, math.log(self.found[one][0].file_bytes)) for one in near)
+            if x != y:
+                room = (high - low) / 10
+                middle = min(max(a + (aim - x) * (b - a) / (y - x), low + room), high - room)
+        return round(middle, 2)
 
     def keeps(self, point: Point) -> bool:
         goal = self.goal
