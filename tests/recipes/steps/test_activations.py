@@ -42,4 +42,4 @@ def test_a_run_trains_with_rounded_inputs_and_its_file_answers_alike_everywhere(
 
 def test_without_training_data_it_says_what_it_needs(tmp_path):
     with pytest.raises(TersenetError, match="training data"):
-        compressed(tmp_path)
+        compressed(tmp_path, example=torch.zeros(2, 1, 8, 8))
