@@ -98,6 +98,24 @@ void power(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool
   map(inputs, outputs, pool, [=](float x) { return std::pow(x, exponent); });
 }
 
+// scale * the nearest level, ties to even, of those from quant_min to quant_max, zero_point taken off. PyTorch gives
+// NaN as one of the ends; here it stays.
+void fake_quantize(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool& pool) {
+  constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23: a sum with it has no fraction
+  const float scale = float(node.number("scale")), inverse = 1.0f / scale;
+  const float low = float(node.integer("quant_min") - node.integer("zero_point")), high = float(node.integer("quant_max") - node.integer("zero_point"));
+  map(inputs, outputs, pool, [=](float x) { return (bounded(x * inverse, low, high) + kWhole - kWhole) * scale; });
+}
+
+std::vector<Spec> infer_fake_quantize(const Node& node, const Specs& inputs, uint64_t batch) {
+  constexpr int64_t kMost = 1 << 16;
+  const float scale = float(node.number("scale"));
+  const int64_t low = node.integer("quant_min"), zero = node.integer("zero_point"), high = node.integer("quant_max");
+  need(node, scale > 0 && 1.0f / scale > 0 && scale <= 3.4e38f && 1.0f / scale <= 3.4e38f, "its scale must be a positive number that has an inverse");
+  need(node, -kMost <= low && low <= zero && zero <= high && high <= kMost, "expected quant_min <= zero_point <= quant_max, within 2^16 of 0");
+  return same(node, inputs, batch);
+}
+
 // Integers stay integers where the scalar is one, as in PyTorch.
 std::vector<Spec> infer_scalar(const Node& node, const Specs& inputs, uint64_t) {
   if (inputs[0]->dtype == Dtype::kInt64) {
@@ -180,6 +198,7 @@ void add_elementwise_rules(Rules& rules) {
       {55, false, same, run_plain<logarithm>}, {56, false, same, run_plain<sine>},
       {57, false, same, run_plain<cosine>},    {58, false, same, clamp},
       {84, false, infer_to_float, to_float},   {87, true, same_any, nullptr},
+      {89, false, infer_fake_quantize, fake_quantize},
   };
   rules.insert(rules.end(), ours.begin(), ours.end());
 }

@@ -17,8 +17,8 @@ ConvShape of_quads(ConvShape shape) {
 
 class PanelConv8 : public ConvKernel {
  public:
-  PanelConv8(const Matrix& weight, const ConvShape& shape, const Int8Kernels& kernels, const PanelKernels& panels, const std::string& name)
-      : name_(name), shape_(shape), quads_(of_quads(shape)), kernels_(kernels), panels_(panels), image_(quads_, panels.split), tiles_(quads_, image_), weight_(int8_weight(weight)) {
+  PanelConv8(const Matrix& weight, const ConvShape& shape, const Int8Kernels& kernels, const PanelKernels& panels, const std::optional<Int8Range>& range, const std::string& name)
+      : name_(name), shape_(shape), quads_(of_quads(shape)), kernels_(kernels), range_(range), panels_(panels), image_(quads_, panels.split), tiles_(quads_, image_), weight_(int8_weight(weight)) {
     depth_ = quads_.in_channels / shape.groups * shape.kernel_h * shape.kernel_w;
     rows_ = shape.out_channels / shape.groups;
     blocks_ = (rows_ + kPanelRows - 1) / kPanelRows;
@@ -55,6 +55,7 @@ class PanelConv8 : public ConvKernel {
   std::string name_;
   ConvShape shape_, quads_;
   Int8Kernels kernels_;
+  std::optional<Int8Range> range_;
   PanelKernels panels_;
   PhasedImage image_;
   PixelTiles tiles_;
@@ -77,9 +78,7 @@ class PanelConv8 : public ConvKernel {
     const size_t area = size_t(shape_.in_h) * shape_.in_w, each = shape_.in_channels / shape_.groups, quads = quads_.in_channels / shape_.groups;
     const bool worth = batch * shape_.in_channels * area > kWorthBytes;
     pool.run(batch, [&](size_t b, int) {
-      float low, high;
-      const bool finite = kernels_.range(x + b * shape_.in_channels * area, shape_.in_channels * area, &low, &high);
-      ranges[b] = int8_range(low, high, finite);
+      ranges[b] = example_range(kernels_, x + b * shape_.in_channels * area, shape_.in_channels * area, range_);
     }, worth);
     pool.run(batch * quads_.in_channels, [&](size_t chunk, int worker) {
       const size_t b = chunk / quads_.in_channels, group = chunk % quads_.in_channels / quads, first = chunk % quads * 4;
@@ -123,7 +122,7 @@ void add_int8_kernels(const Matrix& weight, const ConvShape& shape, const Kernel
   if (shape.groups == shape.in_channels || !fits_int8(weight)) return;
   const Int8Kernels kernels = int8_kernels(request.cpu);
   const std::string name = std::string("conv8/") + kernels.column;
-  if (request.wants(name)) found.push_back(std::make_unique<PanelConv8>(weight, shape, kernels, panel_kernels(request.cpu), name));
+  if (request.wants(name)) found.push_back(std::make_unique<PanelConv8>(weight, shape, kernels, panel_kernels(request.cpu), request.range, name));
 }
 
 }  // namespace tersenet

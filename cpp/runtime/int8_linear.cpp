@@ -24,16 +24,14 @@ struct Vectors {
   const Int8Range* range;
   const uint8_t* bytes;
 
-  Vectors(const Int8Kernels& kernels, const float* x, size_t batch, uint32_t cols, Pool& pool) {
+  Vectors(const Int8Kernels& kernels, const std::optional<Int8Range>& fixed, const float* x, size_t batch, uint32_t cols, Pool& pool) {
     const size_t step = vector_step(cols), head = (batch * sizeof(Int8Range) + 63) / 64 * 64;
     uint8_t* memory = static_cast<uint8_t*>(pool.shared(head + batch * step));
     Int8Range* ranges = reinterpret_cast<Int8Range*>(memory);
     range = ranges;
     bytes = memory + head;
     pool.run(batch, [&](size_t b, int) {
-      float low, high;
-      const bool finite = kernels.range(x + b * cols, cols, &low, &high);
-      ranges[b] = int8_range(low, high, finite);
+      ranges[b] = example_range(kernels, x + b * cols, cols, fixed);
       uint8_t* to = memory + head + b * step;
       kernels.bytes(x + b * cols, cols, ranges[b], to);
       std::fill(to + cols, to + step, uint8_t(0));
@@ -43,8 +41,8 @@ struct Vectors {
 
 class Int8Linear : public LinearKernel {
  public:
-  Int8Linear(const Matrix& weight, const char* name, const Int8Kernels& kernels)
-      : name_(std::string(name) + "/" + kernels.column), kernels_(kernels), weight_(int8_weight(weight)), rows_(weight.rows), cols_(weight.cols) {}
+  Int8Linear(const Matrix& weight, const char* name, const Int8Kernels& kernels, const std::optional<Int8Range>& range)
+      : name_(std::string(name) + "/" + kernels.column), kernels_(kernels), range_(range), weight_(int8_weight(weight)), rows_(weight.rows), cols_(weight.cols) {}
 
   const char* name() const override { return name_.c_str(); }
   size_t bytes() const override { return packed_.size_bytes() + rows_ * (sizeof(float) + sizeof(int32_t)); }
@@ -52,6 +50,7 @@ class Int8Linear : public LinearKernel {
  protected:
   std::string name_;
   Int8Kernels kernels_;
+  std::optional<Int8Range> range_;
   Int8Weight weight_;
   uint32_t rows_, cols_;
   AlignedVector<int8_t> packed_;
@@ -81,10 +80,10 @@ class Int8Linear : public LinearKernel {
 
 class VectorLinear : public Int8Linear {
  public:
-  VectorLinear(const Matrix& weight, const Int8Kernels& kernels) : Int8Linear(weight, "gemv8", kernels) { pack(weight, kInt8Rows); }
+  VectorLinear(const Matrix& weight, const Int8Kernels& kernels, const std::optional<Int8Range>& range) : Int8Linear(weight, "gemv8", kernels, range) { pack(weight, kInt8Rows); }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
-    const Vectors vectors(kernels_, x, batch, cols_, pool);
+    const Vectors vectors(kernels_, range_, x, batch, cols_, pool);
     const size_t blocks = (rows_ + kInt8Rows - 1) / kInt8Rows, quads = quads_of(cols_);
     pool.run(blocks, [&](size_t block, int) {
       int32_t sums[kInt8Rows];
@@ -99,10 +98,10 @@ class VectorLinear : public Int8Linear {
 
 class PanelLinear8 : public Int8Linear {
  public:
-  PanelLinear8(const Matrix& weight, const Int8Kernels& kernels) : Int8Linear(weight, "gemm8", kernels) { pack(weight, kPanelRows); }
+  PanelLinear8(const Matrix& weight, const Int8Kernels& kernels, const std::optional<Int8Range>& range) : Int8Linear(weight, "gemm8", kernels, range) { pack(weight, kPanelRows); }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
-    const Vectors vectors(kernels_, x, batch, cols_, pool);
+    const Vectors vectors(kernels_, range_, x, batch, cols_, pool);
     const size_t quads = quads_of(cols_), blocks = (rows_ + kPanelRows - 1) / kPanelRows, step = vector_step(cols_);
     const size_t panels = (batch + kPanel - 1) / kPanel;
     pool.run(panels, [&](size_t p, int worker) {
@@ -126,8 +125,8 @@ class PanelLinear8 : public Int8Linear {
 
 class SparseLinear8 : public LinearKernel {
  public:
-  SparseLinear8(const Matrix& weight, const char* name, const Int8Kernels& kernels, Wsell8Run run)
-      : name_(name), kernels_(kernels), run_(run), weight_(int8_weight(weight)), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()) {
+  SparseLinear8(const Matrix& weight, const char* name, const Int8Kernels& kernels, const std::optional<Int8Range>& range, Wsell8Run run)
+      : name_(name), kernels_(kernels), range_(range), run_(run), weight_(int8_weight(weight)), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()) {
     std::copy(weight_.codebook.begin(), weight_.codebook.end(), codebook_ + 1);
     pack(weight);
   }
@@ -138,7 +137,7 @@ class SparseLinear8 : public LinearKernel {
   }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
-    const Vectors vectors(kernels_, x, batch, cols_, pool);
+    const Vectors vectors(kernels_, range_, x, batch, cols_, pool);
     const Wsell8 weight{start_.data(), base_.data(), place_.data(), code_.data(), weight_.codebook.empty() ? nullptr : codebook_};
     const size_t groups = start_.size() - 1;
     pool.run(groups, [&](size_t group, int) {
@@ -155,6 +154,7 @@ class SparseLinear8 : public LinearKernel {
  private:
   const char* name_;
   Int8Kernels kernels_;
+  std::optional<Int8Range> range_;
   Wsell8Run run_;
   Int8Weight weight_;
   uint32_t rows_, cols_;
@@ -243,12 +243,12 @@ void add_int8_kernels(const Matrix& weight, const KernelRequest& request, Linear
       run = wsell8_run_avx512vnni;
     }
 #endif
-    if (request.wants(name)) found.push_back(std::make_unique<SparseLinear8>(weight, name, kernels, run));
+    if (request.wants(name)) found.push_back(std::make_unique<SparseLinear8>(weight, name, kernels, request.range, run));
     if (uint64_t(weight.rows) * weight.cols > kDenseFree) return;  // dense, it would take more memory than the file promises
   }
   const std::string vector = std::string("gemv8/") + kernels.column, panel = std::string("gemm8/") + kernels.column;
-  if (request.wants(vector)) found.push_back(std::make_unique<VectorLinear>(weight, kernels));
-  if (request.wants(panel)) found.push_back(std::make_unique<PanelLinear8>(weight, kernels));
+  if (request.wants(vector)) found.push_back(std::make_unique<VectorLinear>(weight, kernels, request.range));
+  if (request.wants(panel)) found.push_back(std::make_unique<PanelLinear8>(weight, kernels, request.range));
 }
 
 }  // namespace tersenet

@@ -23,6 +23,13 @@ struct Int8Weight {
   int8_t level(const Matrix& weight, size_t entry, uint32_t row) const;
 };
 
+// How one example becomes bytes: as it is fixed, or by its own range; one with NaN or Inf in it answers NaN either way.
+inline Int8Range example_range(const Int8Kernels& kernels, const float* x, size_t n, const std::optional<Int8Range>& fixed) {
+  float low, high;
+  const bool finite = kernels.range(x, n, &low, &high);
+  return fixed && finite ? *fixed : int8_range(low, high, finite);
+}
+
 // Not finite: refused by `fits`, since an integer cannot say it.
 bool fits_int8(const Matrix& weight);
 Int8Weight int8_weight(const Matrix& weight);

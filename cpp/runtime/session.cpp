@@ -177,10 +177,31 @@ struct Session::Inside {
     return std::move(choice.kernel);
   }
 
-  std::unique_ptr<LinearKernel> linear_kernel(const TerseFile& file, uint32_t parameter, uint64_t rows_of_x, StepState& state) {
-    const ChooseOptions chosen = choose_options(parameter, size_t(rows_of_x));
+  std::unique_ptr<LinearKernel> linear_kernel(const TerseFile& file, uint32_t parameter, uint64_t rows_of_x, StepState& state, const std::optional<Int8Range>& range = {}) {
+    ChooseOptions chosen = choose_options(parameter, size_t(rows_of_x));
+    chosen.range = range;
     Choice<LinearKernel> choice = choose_linear(matrix(file, parameter), chosen, *pool);
     return keep(std::move(choice), state, chosen.wanted);
+  }
+
+  // How the bytes of a value are fixed by the fake_quantize that gave it, none where they are not: levels from 0 up, or
+  // from -128 up, as kernels/int8.h has them.
+  std::optional<Int8Range> fixed_range(TensorRef ref) const {
+    while (!ref.parameter && ref.number >= graph.inputs.size()) {
+      // Nodes come in the order of their outputs.
+      const Node& node = *std::prev(std::upper_bound(graph.nodes.begin(), graph.nodes.end(), ref.number, [](uint32_t value, const Node& one) { return value < one.first_output; }));
+      if (node.op->name == "fake_quantize") {
+        const int64_t low = node.integer("quant_min"), high = node.integer("quant_max");
+        const float scale = float(node.number("scale"));
+        const int zero = low < 0 ? 128 : 0;
+        if (node.integer("zero_point") != 0 || low < -zero || high > 255 - zero) return {};
+        return Int8Range{scale, 1.0f / scale, zero};
+      }
+      const Rule* rule = find_rule(node.op->code);
+      if (!rule || !rule->alias) return {};
+      ref = node.tensors()[0].ref;
+    }
+    return {};
   }
 
   void prepare(const Step& step, StepState& state, const TerseFile& file, const std::vector<Spec>& specs) {
@@ -205,11 +226,12 @@ struct Session::Inside {
     if (step.inputs[0].ref.parameter) constant(file, step.inputs[0].ref.number);
     const Spec& x = spec_of(step.inputs[0].ref, specs);
     if (step.kind == StepKind::linear) {
-      state.linear = linear_kernel(file, weight.number, vectors(step, x), state);
+      state.linear = linear_kernel(file, weight.number, vectors(step, x), state, fixed_range(step.inputs[0].ref));
     } else {
       state.shape = shape_of_conv(step, x);
       check_images(state.shape, x.shape.size[0], open_limit());
-      const ChooseOptions chosen = choose_options(weight.number, size_t(x.shape.size[0]));
+      ChooseOptions chosen = choose_options(weight.number, size_t(x.shape.size[0]));
+      chosen.range = fixed_range(step.inputs[0].ref);
       Choice<ConvKernel> choice = choose_conv(matrix(file, weight.number), state.shape, chosen, *pool);
       state.conv = keep(std::move(choice), state, chosen.wanted);
     }

@@ -16,7 +16,7 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -33,26 +33,33 @@ TEACHERS = 3
 TEACHER = TrainConfig(
     epochs=3, batch_size=128, optimiser="adam", lr=2e-3, schedule="cosine", augment="shift", precision="bfloat16"
 )
-# How often a student sees each picture, moved otherwise each of the VIEWS times or not.
-PASSES, VIEWS = 12, 3
 LOGITS = Teacher(loss="logits")
-# The best of 0.001, 0.003 and 0.01 on the validation split, seed 0, pictures as they are, for labels and for logits.
-RATE = 1e-2
+BUDGET, WIDE = 99_385, 636_010
 
 
 @dataclass(frozen=True)
 class Student:
-    """What a shallow network learns from.
+    """What a shallow network learns from, and how.
 
     taught      by the ensemble's logits, and no labels
     moved       from moved pictures
     bottleneck  outputs of the linear layer before its hidden layer; 0: none
+    parameters  at most so many, by the width of its hidden layer
+    passes      how often it sees each picture
+    views       ways in which each picture is moved where it is
+    rate        the best of 0.001, 0.003 and 0.01 on the validation split, seed 0, pictures as they are, for labels and
+                for logits; of the wide ones 0.003 as the first choice
     """
 
     said: str
     taught: bool
     moved: bool
     bottleneck: int = 0
+    parameters: int = BUDGET
+    passes: int = 12
+    views: int = 3
+    rate: float = 1e-2
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 STUDENTS = {
@@ -61,9 +68,14 @@ STUDENTS = {
     "labels_moved": Student("labels, pictures moved", taught=False, moved=True),
     "logits_moved": Student("logits, pictures moved", taught=True, moved=True),
     "logits_bottleneck": Student("logits, pictures moved, linear bottleneck of 32", True, True, bottleneck=32),
+    **{
+        f"wide_{name}": Student(
+            f"{said}, pictures moved, wide", taught, True, 0, WIDE, passes=30, views=10, rate=3e-3, precision="bfloat16"
+        )
+        for name, said, taught in (("labels", "labels", False), ("logits", "logits", True))
+    },
 }
-PAIRS = (("labels", "logits"), ("labels_moved", "logits_moved"))
-BUDGET = 99_385
+PAIRS = (("labels", "logits"), ("labels_moved", "logits_moved"), ("wide_labels", "wide_logits"))
 
 
 def main() -> None:
@@ -108,16 +120,17 @@ def teachers(data: Any, work: Path) -> Ensemble:
 def learn(name: str, seed: int, data: Any, ensemble: Ensemble, work: Path) -> dict[str, Any]:
     student = STUDENTS[name]
     torch.manual_seed(seed)
-    model = network("shallow_mnist", parameters=BUDGET, bottleneck=student.bottleneck)
-    views = VIEWS if student.moved else 1
+    model = network("shallow_mnist", parameters=student.parameters, bottleneck=student.bottleneck)
+    views = student.views if student.moved else 1
     seen = Views(data.train, views, augment="shift" if student.moved else "none")
     config = TrainConfig(
-        epochs=PASSES // views,
+        epochs=student.passes // views,
         batch_size=128,
         optimiser="adam",
-        lr=RATE,
+        lr=student.rate,
         schedule="cosine",
         keep_best=True,
+        precision=student.precision,
     )
     started, more = time.process_time(), {}
     if student.taught:
@@ -211,6 +224,7 @@ def write_results() -> None:
         if labels in students and logits in students and len(students[labels]) > 1 < len(students[logits]):
             points, spread = gain(students, labels, logits)
             where = "pictures moved" if STUDENTS[labels].moved else "pictures as they are"
+            where += ", wide" if STUDENTS[labels].parameters > BUDGET else ""
             lines.append(f"| {where} | {points:.2f} | {spread:.2f} | {'yes' if points > 2 * spread else 'no'} |")
     (HERE / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)
@@ -225,7 +239,7 @@ def write_curves(students: dict[str, Any], ensemble: float) -> None:
         drawn.append(Line(STUDENTS[name].said, points, dashed=not STUDENTS[name].taught))
     picture = figure(
         drawn,
-        title=f"One hidden layer, {BUDGET:,} parameters, MNIST",
+        title=f"One hidden layer, {BUDGET:,} parameters (wide: {WIDE:,}), MNIST",
         x="passes over the training pictures",
         y="validation error, %",
         y_range=(0.0, 5.0),

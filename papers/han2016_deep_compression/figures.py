@@ -33,11 +33,16 @@ INPUTS = 256
 
 @dataclass(frozen=True)
 class Subject:
-    """A published network; `levels` points a line are trained again, `within` points below the original are drawn."""
+    """A published network; `within` points of accuracy below the original are drawn.
+
+    levels     points a line that are trained again, spread over its range
+    forms      points a line that are not
+    """
 
     weights: str
     train: TrainConfig
     levels: int = 3
+    forms: int = 5
     within: float = 5.0
 
 
@@ -47,6 +52,8 @@ SUBJECTS = {
     "resnet20": Subject(
         "cifar10-resnet/resnet20-12fca82f",
         TrainConfig(epochs=1, optimiser="adam", lr=0.0005, augment="flip_crop", precision="bfloat16"),
+        levels=2,
+        forms=3,
         within=15.0,
     ),
 }
@@ -85,7 +92,7 @@ def reproduce(name: str, kind: str, folder: Path, budget: float | None) -> None:
         lines=PAPER if retrained else None,
         calibrate=0 if retrained else INPUTS,
         train_config=subject.train if retrained else None,
-        levels=subject.levels if retrained else None,
+        levels=subject.levels if retrained else subject.forms,
         budget_s=budget,
         source=f"{name}, {'retrained' if retrained else 'not trained again'}",
         on_point=lambda done, of: print(time.strftime("%H:%M:%S"), name, kind, done, of, flush=True),

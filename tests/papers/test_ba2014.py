@@ -22,9 +22,10 @@ SPEC.loader.exec_module(RUN)
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_each_student_has_the_parameters_of_the_budget(name):
-    model = network("shallow_mnist", parameters=RUN.BUDGET, bottleneck=RUN.STUDENTS[name].bottleneck)
+    student = RUN.STUDENTS[name]
+    model = network("shallow_mnist", parameters=student.parameters, bottleneck=student.bottleneck)
     count = sum(parameter.numel() for parameter in model.parameters())
-    assert 0.99 * RUN.BUDGET <= count <= RUN.BUDGET
+    assert 0.99 * student.parameters <= count <= student.parameters
     assert {run["parameters"] for run in STUDENTS[name].values()} == {count}
 
 

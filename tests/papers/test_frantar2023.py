@@ -44,6 +44,14 @@ def test_feedback_is_far_above_nearest_values_at_about_the_same_bytes(name, way)
     assert fed["bytes"] < 1.1 * near["bytes"]
 
 
+@pytest.mark.parametrize("name", [name for name, way in MEASURED if way == "integers 8"])
+def test_inputs_on_integers_lose_little_and_the_runtime_scores_as_torch_does(name):
+    rows = EXPECTED[name]["rows"]
+    found = rows["integers 8 feedback"]
+    assert rows["dense"]["test"] - found["test"] <= 0.1
+    assert abs(found["test"] - found["runtime_test"]) <= 0.1
+
+
 @pytest.mark.slow
 def test_one_row_is_found_again(data_dir, monkeypatch, tmp_path):
     monkeypatch.setenv("TERSENET_DATA", str(data_dir))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tersenet._core as _core
 import torch
 from int8_twin import F32, twin_inputs, twin_step
 
 import tersenet
 import tersenet.runtime as runtime
+from tersenet import artifact
 from tersenet.errors import TersenetError
-from tersenet.forms import Uniform
-from tersenet.graph import capture
+from tersenet.forms import Sparse, Uniform
+from tersenet.graph import Network, capture
+from tersenet.graph.rounding import Grid, round_inputs
+from tersenet.ir import Value, make_node
+from tersenet.methods.activations import round_activations
 from tersenet.runtime import cache
 
 FILES = Path(__file__).parents[2] / "papers/han2016_deep_compression/files"
@@ -52,6 +58,70 @@ def test_a_uniform_layer_multiplies_its_own_integers():
     levels, scale, zero = twin_inputs(x)
     sums = ((levels - zero[:, None]) @ integers.T).astype(F32) * (steps[None] * scale[:, None])
     assert found.tobytes() == (sums + model[0].bias.detach().numpy()).tobytes()
+
+
+KERNELS = ("gemv8", "gemm8", "wsell8", "conv8")
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_range_that_the_network_fixes_gives_the_bytes_and_sums_are_exact(signed, sparse, tmp_path):
+    rng = np.random.default_rng(2)
+    model = torch.nn.Sequential(torch.nn.Linear(300, 70)).eval()
+    with torch.no_grad():
+        model[0].weight *= torch.from_numpy(rng.random((70, 300)) < (0.1 if sparse else 1))
+    plain = capture(model, torch.zeros(2, 300))
+    plain.attach("0.weight", Sparse.fit(model[0].weight) if sparse else Uniform.fit(model[0].weight, bits=8, per="row"))
+    grid = Grid(0.02, -128, 127) if signed else Grid(0.01, 0, 255)
+    data = artifact.to_bytes(round_inputs(plain, {0: grid}), "raw")
+    x = rng.standard_normal((66, 300)).astype(F32) * F32(3)  # some lie beyond the ends
+    levels = np.clip(np.rint(x * (F32(1) / F32(grid.scale))), grid.low, grid.high)
+    weight = plain.dense("0.weight").detach().numpy()
+    steps = np.array([twin_step(row) for row in weight])
+    integers = np.rint(weight.astype(np.float64) / steps[:, None])
+    expected = (levels @ integers.T).astype(F32) * (steps[None] * F32(grid.scale)) + model[0].bias.detach().numpy()
+    tried = {row.kernel for row in runtime.open_bytes(data, threads=1, activations="int8").plan()[-1].tried}
+    assert tried and {name.split("/")[0] for name in tried} <= set(KERNELS)
+    for kernel in tried:
+        session = _core.open_session(np.frombuffer(data, np.uint8), 1, 0, 66, True, [("0.weight", kernel)])
+        (found,) = session.run([x])
+        assert found.tobytes() == expected.tobytes(), kernel
+
+
+def test_a_convolution_with_a_fixed_range_answers_as_torch_does_on_the_same_grid():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(5, 9, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(9, 4, 1)).eval()
+    x = torch.randn(3, 5, 8, 8)
+    network = capture(model, x)
+    for layer in network.weighted_layers():
+        network.attach(layer.weight, Uniform.fit(network.dense(layer.weight), bits=8, per="row"))
+    network, _ = round_activations(network, "*", [x])
+    with torch.no_grad():
+        truth = network(x).numpy()
+    for activations in ("float32", "int8"):
+        found = tersenet.accelerate(network, activations=activations)(x).numpy()
+        assert np.abs(found - truth).max() <= 1e-5 * np.abs(truth).max()
+    beyond = tersenet.accelerate(network, activations="int8")(torch.cat((x, 100 * x)))
+    assert torch.equal(beyond[:3], tersenet.accelerate(network, activations="int8")(x))  # no range of its own
+
+
+def test_nan_stays_nan_with_a_fixed_range():
+    model = torch.nn.Sequential(torch.nn.Linear(8, 4)).eval()
+    network, _ = round_activations(capture(model, torch.zeros(2, 8)), "*", [torch.randn(4, 8)])
+    x = torch.ones(3, 8)
+    x[1, 2] = torch.nan
+    found = tersenet.accelerate(network, activations="int8")(x)
+    assert found[1].isnan().all() and found[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 0.0}, {"scale": -1.0}, {"quant_min": 5}, {"quant_max": 1 << 20}])
+def test_a_grid_that_is_none_is_refused(wrong):
+    given = {"scale": 0.1, "zero_point": 0, "quant_min": 0, "quant_max": 255} | wrong
+    node = make_node("fake_quantize", self=Value(0), **given)
+    graph = capture(torch.nn.Sequential(torch.nn.ReLU()), torch.zeros(2, 3)).graph
+    data = artifact.to_bytes(Network(replace(graph, nodes=(node,)), {}), "raw")
+    with pytest.raises(TersenetError, match="fake_quantize"):
+        runtime.open_bytes(data)
 
 
 def test_choices_are_kept_apart_from_those_in_float32(tmp_path, monkeypatch):

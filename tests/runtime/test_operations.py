@@ -35,6 +35,21 @@ CASES: list[tuple[str, dict, dict, dict]] = [
     *((op, {"self": f(3, 7, 5, scale=4)}, {}, {"min": -1.5} if op == "clamp" else {}) for op in UNARY.split()),
     *((op, {"self": positive(2, 33)}, {}, {}) for op in ("sqrt", "rsqrt", "log")),
     ("gelu", {"self": f(2, 70000)}, {}, {"approximate": "tanh"}),
+    *(
+        (
+            "fake_quantize",
+            {"self": f(3, 70, scale=3)},
+            {},
+            {"scale": 0.013, "zero_point": zero, "quant_min": low, "quant_max": high},
+        )
+        for zero, low, high in ((0, -128, 127), (0, 0, 255), (17, 0, 255), (-3, -8, 7), (0, 0, 0))
+    ),
+    (
+        "fake_quantize",
+        {"self": np.array([[0.5, 1.5, 2.5, -0.5, -1.5, 1e30, -1e30, 0.0, -0.0]], np.float32)},
+        {},
+        {"scale": 1.0, "zero_point": 0, "quant_min": -128, "quant_max": 127},
+    ),
     ("clamp", {"self": f(4, 4)}, {}, {"min": 1, "max": -1.0}),
     ("hardtanh", {"self": f(4, 4)}, {}, {"min_val": 0, "max_val": 0.5}),
     ("elu", {"self": f(4, 4)}, {}, {"alpha": 0.5, "scale": 2, "input_scale": 1.5}),

@@ -57,6 +57,19 @@ def test_lines_run_from_large_to_small_and_pruning_stores_fewer_weights(whole):
     assert all(point.formula_rate > 1 for point in lines["codebook"])
 
 
+def test_the_rate_by_formula_counts_the_numbers_that_factors_spare(trained, validate, tmp_path):
+    point = compare(trained, validate, tmp_path, lines=("low_rank",), levels=1).points[0]
+    (path,) = (tmp_path / "files").iterdir()
+    inside = artifact.load(path)
+    # The factors are float32; the step round leaves 16 bits of all that is no layer's weight, which has one axis here.
+    tensors = [inside.dense(name) for name in inside.graph.parameters]
+    bits = sum(tensor.numel() * (32 if tensor.ndim > 1 else 16) for tensor in tensors)
+    numbers = sum(tensor.numel() for tensor in trained.state_dict().values() if tensor.is_floating_point())
+    statistics = sum(trained.dense(name).numel() for name in trained.graph.buffers)
+    assert point.formula_rate == pytest.approx(32 * (numbers - statistics) / bits, abs=1e-4)
+    assert point.formula_rate > 1.1
+
+
 def test_the_front_is_what_nothing_beats_in_bytes_and_quality():
     def point(name, size, quality):
         return ComparedPoint(line=name, amount="", steps=(), file_bytes=size, quality=quality)

@@ -8,10 +8,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tersenet/cpu.h"
+#include "tersenet/kernels/int8.h"
 #include "tersenet/runtime/layer_epilogue.h"
 #include "tersenet/runtime/matrix.h"
 #include "tersenet/runtime/pool.h"
@@ -51,9 +53,11 @@ using ConvKernels = std::vector<std::unique_ptr<ConvKernel>>;
 
 // Each family of kernels appends what fits this matrix to `found`, for the request's column; none is a legal answer.
 // `wanted` names the one kernel to make; where it is empty all are. `dense` fits everything, so that there is always one.
+// `range` is how inputs become bytes where that is fixed; else each example has its own.
 struct KernelRequest {
   Cpu cpu = Cpu::scalar;
   std::string wanted;
+  std::optional<Int8Range> range = {};
 
   bool wants(const std::string& name) const { return wanted.empty() || wanted == name; }
 };

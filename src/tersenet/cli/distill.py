@@ -67,16 +67,12 @@ def distill(
     views: Annotated[
         int, typer.Option("--views", min=1, help="with --store-answers: fixed augmented views of each example")
     ] = 1,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="passes over the data; the student's own by default")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="examples a step")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
-    optimiser: Annotated[str | None, typer.Option("--optimiser", help="sgd, adam, adamw or rmsprop")] = None,
-    augment: Annotated[
-        str | None, typer.Option("--augment", help="none, or how pictures move, as train has it")
-    ] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16")] = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.LearningRate = None,
+    optimiser: options.Optimiser = None,
+    augment: options.Augment = None,
+    precision: options.Precision = None,
     data_dir: options.DataDir = None,
     download: options.Download = False,
     device: options.Device = "cpu",

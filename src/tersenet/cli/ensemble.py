@@ -20,22 +20,16 @@ if TYPE_CHECKING:
 def ensemble(
     session: Session,
     action: Annotated[str, typer.Argument(metavar="train", help="what to do: train")],
-    net: Annotated[
-        str, typer.Argument(metavar="NET", help="a network of the zoo, package.module:factory or file.py:factory")
-    ],
+    net: options.Net,
     data: options.DataName,
     output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the members")],
     members: Annotated[int, typer.Option("--members", min=1, help="how many")] = 5,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="passes over the data; the network's own by default")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="examples a step")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
-    optimiser: Annotated[str | None, typer.Option("--optimiser", help="sgd, adam, adamw or rmsprop")] = None,
-    augment: Annotated[
-        str | None, typer.Option("--augment", help="none, or how pictures move, as train has it")
-    ] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16")] = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.LearningRate = None,
+    optimiser: options.Optimiser = None,
+    augment: options.Augment = None,
+    precision: options.Precision = None,
     data_dir: options.DataDir = None,
     download: options.Download = False,
     device: options.Device = "cpu",

@@ -33,6 +33,19 @@ Threads = Annotated[
 MaxBytes = Annotated[
     int | None, typer.Option("--max-bytes", min=1, help="decoded size up to which a trusted file is read")
 ]
+Net = Annotated[
+    str, typer.Argument(metavar="NET", help="a network of the zoo, package.module:factory or file.py:factory")
+]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", min=0, help="passes over the data; the network's own by default")
+]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="examples a step")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="learning rate; with one_cycle the highest")]
+Optimiser = Annotated[str | None, typer.Option("--optimiser", help="sgd, adam, adamw or rmsprop")]
+Augment = Annotated[
+    str | None, typer.Option("--augment", help="none, flip, crop, flip_crop, shift, affine or flip_affine")
+]
+Precision = Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16")]
 TersePath = Annotated[Path, typer.Argument(metavar="FILE.terse", help="a compressed network")]
 
 

@@ -16,25 +16,21 @@ _option = typer.Option
 
 def train(
     session: Session,
-    net: Annotated[
-        str, typer.Argument(metavar="NET", help="a network of the zoo, package.module:factory or file.py:factory")
-    ],
+    net: options.Net,
     data: options.DataName,
     output: Annotated[Path, _option("--output", "-o", help="where the weights go, .safetensors")],
     weights: options.Weights = None,
     config: Annotated[
         Path | None, _option("--config", help="settings as YAML, in place of the network's own; options go over them")
     ] = None,
-    epochs: Annotated[
-        int | None, _option("--epochs", min=0, help="passes over the data; the network's own by default")
-    ] = None,
-    batch_size: Annotated[int | None, _option("--batch-size", min=1, help="examples a step")] = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
     loss: Annotated[str | None, _option("--loss", help="cross_entropy, mse, mae or bce")] = None,
     label_smoothing: Annotated[
         float | None, _option("--label-smoothing", help="probability spread evenly over all classes")
     ] = None,
-    optimiser: Annotated[str | None, _option("--optimiser", help="sgd, adam, adamw or rmsprop")] = None,
-    lr: Annotated[float | None, _option("--lr", help="learning rate; with one_cycle the highest")] = None,
+    optimiser: options.Optimiser = None,
+    lr: options.LearningRate = None,
     momentum: Annotated[float | None, _option("--momentum", help="of sgd and rmsprop")] = None,
     nesterov: Annotated[bool | None, _option("--nesterov/--no-nesterov", help="Nesterov's momentum; sgd only")] = None,
     weight_decay: Annotated[float | None, _option("--weight-decay", help="the optimiser's own")] = None,
@@ -47,9 +43,7 @@ def train(
     warmup_epochs: Annotated[
         float | None, _option("--warmup-epochs", help="epochs of linear rise to the learning rate")
     ] = None,
-    augment: Annotated[
-        str | None, _option("--augment", help="none, flip, crop, flip_crop, shift, affine or flip_affine")
-    ] = None,
+    augment: options.Augment = None,
     average: Annotated[str | None, _option("--average", help="averaged weights: none, ema or swa")] = None,
     keep_best: Annotated[
         bool | None, _option("--keep-best/--keep-last", help="end with the best epoch on the validation part")
@@ -57,7 +51,7 @@ def train(
     patience: Annotated[
         int | None, _option("--patience", min=1, help="stop after so many epochs without gain; keeps the best")
     ] = None,
-    precision: Annotated[str | None, _option("--precision", help="float32 or bfloat16")] = None,
+    precision: options.Precision = None,
     report: Annotated[
         Path | None, _option("--report", help="FILE.html: curves, confusion matrix and worst examples")
     ] = None,

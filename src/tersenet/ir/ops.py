@@ -199,6 +199,12 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     (85, "channel_shuffle", "channel_shuffle.default", "self:x groups:i"),
     (86, "pixel_shuffle", "pixel_shuffle.default", "self:x upscale_factor:i"),
     (87, "feature_dropout", "feature_dropout.default", "input:x p:f=0.5"),
+    (
+        89,
+        "fake_quantize",
+        "fake_quantize_per_tensor_affine.default",
+        "self:x scale:f zero_point:i quant_min:i quant_max:i",
+    ),
 )
 
 OPS: dict[str, Op] = {
@@ -238,6 +244,7 @@ ELEMENTWISE_ONE = frozenset(
         "log",
         "sin",
         "cos",
+        "fake_quantize",
         "clamp",
         "to_float",
     )

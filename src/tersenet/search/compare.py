@@ -167,11 +167,13 @@ class _Comparing:
         atomic_write(files / _file_name(amount), data)
         shutil.rmtree(run_dir)
         table = done.final["table"]["total"]
+        # Not the table's own rate: a factorised layer stores fewer numbers, each at its full width.
+        formula_rate = 8 * record.original_bytes / max(table["formula_bits"], 1)
         return ComparedPoint(
             **known,
             file_bytes=len(data),
             rate=round(record.original_bytes / len(data), 4),
-            formula_rate=round(table["formula_rate"], 4) if table["stored"] == table["weights"] else None,
+            formula_rate=round(formula_rate, 4) if table["stored"] == table["weights"] else None,
             quality=score.quality,
             # 0.30000000000000004 points are 0.3.
             lost_points=round(100 * (record.original - score.quality), 8),

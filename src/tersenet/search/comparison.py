@@ -20,7 +20,8 @@ class ComparedPoint:
     refused        why there is no such network; all numbers are then 0 or None
     file_bytes     length of the file
     rate           float32 bytes of the original's parameters over that
-    formula_rate   the papers' n b / (n log2 k + k b) of the weights; None where some are zero and not stored
+    formula_rate   the same bytes over those by the formula of each form, (n log2 k + k b) / 8 for shared values; None
+                   where some weights are zero and not stored
     quality        of the network that the file holds, as `Comparison.original`
     lost_points    100 x (original - quality)
     top5           a share; None up to ten classes

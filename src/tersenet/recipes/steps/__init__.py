@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tersenet.recipes.steps.activations import Activations
 from tersenet.recipes.steps.apoz import Apoz
 from tersenet.recipes.steps.base import Situation, Step
 from tersenet.recipes.steps.batchnorm import CorrectBatchNorm, FoldBatchNorm
@@ -39,6 +40,7 @@ AnyStep = Annotated[
     | RemoveDead
     | AnyStore
     | Quantize
+    | Activations
     | CorrectBatchNorm
     | FoldBatchNorm
     | Round,
