@@ -15,6 +15,7 @@ from tersenet.forms import (
     FORMS,
     Binary,
     Codebook,
+    Dct,
     Dense,
     FixedPoint,
     Form,
@@ -62,6 +63,8 @@ NESTED = {
     "residual of whole rows": partial(Residual.fit, k=3, rounds=3, beam=2),
     "residual along columns, in float16": partial(Residual.fit, k=2, rounds=2, dim=3, axis="out", table="float16"),
     "sparse of product": partial(Sparse.fit, values=partial(Product.fit, k=4, dim=3)),
+    "frequencies in a codebook": partial(Dct.fit, coefficients=partial(Codebook.fit, k=6, init="optimum")),
+    "sparse frequencies": partial(Dct.fit, coefficients=partial(Sparse.fit, values=Dense.fit)),
     "sparse of residual": partial(Sparse.fit, values=partial(Residual.fit, k=4, rounds=2, dim=2)),
 }
 FITS = {name: partial(form_class(name).fit, **OPTIONS.get(name, {})) for name in FORMS} | NESTED
@@ -103,6 +106,8 @@ def kinds(form: Form) -> list[str]:
         return ["Sparse", "Dense"]
     if isinstance(form, Latent):
         return kinds(form.settled())
+    if isinstance(form, Dct):
+        return ["Dct", *kinds(form.coefficients)]
     return [type(form).__name__] + (kinds(form.values) if isinstance(form, Sparse) else [])
 
 

@@ -5,6 +5,7 @@ from tersenet.forms._rate import RateStep
 from tersenet.forms.base import FORMS, Form, form_class, lift
 from tersenet.forms.binary import Binary
 from tersenet.forms.codebook import Codebook
+from tersenet.forms.dct import Dct
 from tersenet.forms.dense import Dense
 from tersenet.forms.fixed_point import FixedPoint
 from tersenet.forms.latent import Latent
@@ -19,6 +20,7 @@ __all__ = [
     "FORMS",
     "Binary",
     "Codebook",
+    "Dct",
     "Dense",
     "FixedPoint",
     "Form",

@@ -15,6 +15,7 @@ from tersenet.storage import Storage
 
 # id -> module:Class, in the order in which a storage tree is offered to them by `lift`.
 FORMS: dict[str, str] = {
+    "dct": "tersenet.forms.dct:Dct",
     "sparse": "tersenet.forms.sparse:Sparse",
     "binary": "tersenet.forms.binary:Binary",
     "codebook": "tersenet.forms.codebook:Codebook",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
-from tersenet.forms import Uniform
+from tersenet.forms import Dct, Uniform
 from tersenet.forms._grid import Grid
 from tersenet.graph import Network, remove_dead
 from tersenet.methods.prune import with_pruned_dense
@@ -17,18 +19,19 @@ def remove_dead_units(network: Network) -> Network:
     of what left. Layers whose weight has another form keep all theirs: do this before weights are stored.
     """
     grids = {
-        name: form.step.detach()
+        name: (found.step.detach(), isinstance(form, Dct))
         for name, form in network.forms().items()
-        if isinstance(form, Grid) and len(form.step) == 1
+        if isinstance(found := form.coefficients if isinstance(form, Dct) else form, Grid) and len(found.step) == 1
     }
     working = network.clone()
     for name in grids:
         working.detach(name)
     smaller = with_pruned_dense(working, remove_dead)
-    for name, step in grids.items():
+    for name, (step, frequencies) in grids.items():
         if name in smaller.graph.parameters:
             weight = smaller.dense(name)
-            form = Uniform.on_grid(weight, step)
+            on_grid = partial(Uniform.on_grid, step=step)
+            form = Dct.fit(weight, coefficients=on_grid) if frequencies else on_grid(weight)
             if torch.equal(form(), weight):
                 smaller.attach(name, form)
     return smaller

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from tersenet.forms import Form, Latent, Sparse
+from tersenet.forms import Dct, Form, Latent, Sparse
 from tersenet.graph import Network
 from tersenet.methods.select import replace_form
 
@@ -26,6 +26,8 @@ def settle(network: Network) -> None:
     for name, form in network.forms().items():
         if isinstance(form, Latent):
             replace_form(network, name, form.settled())
+        elif isinstance(form, Dct) and isinstance(form.coefficients, Latent):
+            replace_form(network, name, Dct(form.coefficients.settled(), form.axes))
         elif isinstance(form, Sparse) and isinstance(form.values, Latent):
             settled = form.values.settled()
             replace_form(network, name, Sparse(settled, form.position, form.shape))

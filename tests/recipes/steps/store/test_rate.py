@@ -12,6 +12,7 @@ from torch import nn
 from tersenet import artifact
 from tersenet.container import decode
 from tersenet.errors import TersenetError
+from tersenet.forms import Dct
 from tersenet.forms._grid import Grid
 from tersenet.graph import capture
 from tersenet.recipes import Recipe, Task, run
@@ -136,3 +137,18 @@ def test_factors_and_shifts_of_a_folded_normalisation_are_on_a_grid_too(tmp_path
     _, network, _ = _run(tmp_path, *short)
     folded = [name for name in network.graph.parameters if name.startswith("1.")]
     assert folded and all(isinstance(network.form(name), Grid) for name in folded)
+
+
+def test_kernels_learn_in_their_frequencies_and_stay_there_when_channels_leave(tmp_path):
+    torch.manual_seed(0)
+    layers = nn.Unflatten(1, (1, 3, 4)), nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3)
+    network = capture(nn.Sequential(*layers), torch.zeros(2, 12))
+    network.set_tensor("1.weight", network.dense("1.weight").index_fill(0, torch.arange(3), 0.0))
+    network.set_tensor("1.bias", torch.zeros(8))
+    short = _rate(dct=True, rate=0.05, train=TRAIN | {"lr": 1e-3}), {"id": "remove_dead"}, _rate(dct=True, warmup=0)
+    data, found, _ = _run(tmp_path, *short, network=network)
+    kernel = found.form("1.weight")
+    assert isinstance(kernel, Dct) and isinstance(kernel.coefficients, Grid) and kernel.shape[0] == 5
+    assert isinstance(found.form("4.weight"), Grid)
+    x = Blobs().x
+    torch.testing.assert_close(torch.from_numpy(open_bytes(data)(x.numpy())), found.eval()(x), rtol=1e-5, atol=1e-5)

@@ -9,7 +9,7 @@ from annotated_types import Gt, Le, Lt
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from tersenet.forms import Form, Latent, RateStep, Uniform
+from tersenet.forms import Dct, Form, Latent, RateStep, Uniform
 from tersenet.forms._grid import Grid, usable_step
 from tersenet.graph import Network, WeightedLayer
 from tersenet.methods.latent import settle
@@ -41,6 +41,7 @@ class StoreRate(StoreStep):
         0.2, description="share of the training in which the price rises from 0"
     )
     step: Annotated[float, Gt(0), Le(16)] = Field(1.0, description="the first step, in standard deviations")
+    dct: bool = Field(False, description="kernels of convolutions are held in their frequencies")
     vectors: bool = Field(True, description="biases and normalisation too, where `where` is every layer")
     train: TrainConfig = Field(description="how long and how fast")
 
@@ -62,7 +63,7 @@ class StoreRate(StoreStep):
         return self.train.model_copy(update={"regularise": self.train.regularise.model_copy(update=rated)})
 
     def fit(self, layer: WeightedLayer, network: Network, at: Situation, notes: list[str]) -> Fit:
-        return lambda weight: _latent(weight, self.step, network.form(layer.weight))
+        return lambda weight: self._latent(weight, network.form(layer.weight))
 
     def change(self, network: Network, at: Situation) -> Changed:
         layers = select_layers(network, self.where)
@@ -71,8 +72,15 @@ class StoreRate(StoreStep):
         if self.vectors and self.where == "*":
             names += _vectors(network)
         for name in names:
-            replace_form(network, name, _latent(network.dense(name), self.step, network.form(name)))
+            replace_form(network, name, self._latent(network.dense(name), network.form(name)))
         return network, []
+
+    def _latent(self, weight: Tensor, held: object) -> Form:
+        """Latent weights, or frequencies, that begin where the weight is."""
+        if self.dct:
+            inside = held.coefficients if isinstance(held, Dct) else None
+            return Dct.fit(weight, coefficients=lambda values: _latent(values, self.step, inside or held))
+        return _latent(weight, self.step, held)
 
     def settle(self, network: Network, at: Situation) -> Changed:
         settle(network)
