@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,8 +11,9 @@ from tersenet import artifact
 from tersenet.bits import entropy_bits
 from tersenet.container import decode
 from tersenet.errors import TersenetError
-from tersenet.forms import Uniform
+from tersenet.forms import Dct, Uniform
 from tersenet.graph import Network, capture, fold_batchnorm
+from tersenet.methods._moments import Moments, by_frequency
 from tersenet.methods.oneshot import Rounding, divergence, round_network
 
 
@@ -64,10 +66,9 @@ def _away(net: Network, rounded: Network) -> float:
 
 
 def _bits(network: Network) -> float:
+    held = [form.coefficients if isinstance(form, Dct) else form for form in network.forms().values()]
     return sum(
-        entropy_bits(form.level.numpy())
-        for form in network.forms().values()
-        if isinstance(form, Uniform) and form.level.numel() > 24
+        entropy_bits(form.level.numpy()) for form in held if isinstance(form, Uniform) and form.level.numel() > 24
     )
 
 
@@ -77,6 +78,41 @@ def test_calibration_brings_the_answers_nearer_at_no_more_bits(net):
     round_network(plain, None, Rounding(quality=54, rate_weight=0.0))
     assert _bits(rounded) <= _bits(plain)
     assert _away(net, rounded) < 0.5 * _away(net, plain)
+
+
+def test_smooth_kernels_take_fewer_bits_in_their_frequencies(net):
+    generator = torch.Generator().manual_seed(3)
+    flat = torch.randn(16, 3, 1, 1, generator=generator) + 0.1 * torch.randn(16, 3, 3, 3, generator=generator)
+    net.set_tensor("one.weight", 0.3 * flat)
+    bits, away = [], []
+    for dct in (True, False):
+        rounded = net.clone()
+        round_network(rounded, _batches(), Rounding(quality=70, dct=dct))
+        held = rounded.form("one.weight")
+        assert isinstance(held, Dct) == dct
+        bits.append(float(entropy_bits((held.coefficients if dct else held).level.numpy())))
+        away.append(_away(net, rounded))
+    assert bits[0] < 0.8 * bits[1]
+    assert away[0] < 1.2 * away[1]
+
+
+def test_frequencies_of_patches_and_kernels_give_the_same_answers_and_errors():
+    generator = torch.Generator().manual_seed(0)
+    weight, patches = (torch.randn(n, 2 * 9, generator=generator).double().numpy() for n in (5, 400))
+    answers = patches @ weight.T
+    met = Moments(
+        len(patches),
+        patches.mean(0)[None],
+        answers.mean(0)[None],
+        (patches.T @ patches)[None] / 400,
+        (patches.T @ answers)[None] / 400,
+    )
+    there, kernel = met.by_frequency((3, 3)), by_frequency(weight, (3, 3))
+    moved = by_frequency(patches, (3, 3))
+    np.testing.assert_allclose(moved @ kernel.T, answers, atol=1e-4)  # its entries are multiples of 2**-20
+    np.testing.assert_allclose(there.gram[0], moved.T @ moved / 400, atol=1e-10)
+    np.testing.assert_allclose(there.cross[0], moved.T @ answers / 400, atol=1e-10)
+    np.testing.assert_allclose(there.inputs[0], moved.mean(0), atol=1e-10)
 
 
 def test_quality_runs_from_nothing_left_to_nothing_lost(net):

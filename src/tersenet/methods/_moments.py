@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from tersenet.errors import TersenetError
+from tersenet.forms.dct import frequencies
 from tersenet.ir import Node
 
 # Rows of one example are patches at places this many; neighbours say nearly the same.
@@ -34,6 +35,19 @@ class Moments:
     answers: Float64[np.ndarray, "groups out"]
     gram: Float64[np.ndarray, "groups features features"]
     cross: Float64[np.ndarray, "groups features out"]
+
+    def by_frequency(self, kernel: tuple[int, ...]) -> Moments:
+        """The same of rows whose patches of so many places are in their frequencies: an orthonormal change of axes."""
+        half = by_frequency(self.gram, kernel).swapaxes(1, 2)
+        cross = by_frequency(self.cross.swapaxes(1, 2), kernel).swapaxes(1, 2)
+        return replace(self, inputs=by_frequency(self.inputs, kernel), gram=by_frequency(half, kernel), cross=cross)
+
+
+def by_frequency(rows: np.ndarray, kernel: tuple[int, ...]) -> np.ndarray:
+    """Rows (..., channels * places) with each kernel, or patch, in its frequencies."""
+    shaped = torch.from_numpy(np.array(rows)).reshape(*rows.shape[:-1], -1, *kernel)
+    found: np.ndarray = frequencies(shaped, len(kernel)).reshape(rows.shape).numpy()
+    return found
 
 
 def matrix_of(weight: Tensor, groups: int) -> Float64[np.ndarray, "groups out features"]:

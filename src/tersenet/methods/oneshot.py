@@ -21,15 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.forms import Uniform
+from tersenet.forms import Dct, Uniform
 from tersenet.forms._grid import usable_step
+from tersenet.forms.dct import kernel_axes
 from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.walk import Walk
 from tersenet.ir import Value
 from tersenet.methods._after import Line, line_after
 from tersenet.methods._feedback import CodeLengths, damped, factorise, feedback_round, uniform_grid
 from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings
-from tersenet.methods._moments import Moments, least_squares, matrix_of, moments, without_data
+from tersenet.methods._moments import Moments, by_frequency, least_squares, matrix_of, moments, without_data
 from tersenet.methods.curvature import Outputs
 from tersenet.methods.select import replace_form
 
@@ -56,12 +57,14 @@ class Rounding:
                  better where errors are shared with later columns
     damping      share of the mean diagonal added to second moments
     vector_bits  of scales, shifts and biases
+    dct          kernels of convolutions are rounded in their frequencies (see `forms.Dct`)
     """
 
     quality: float = MIDDLE
     rate_weight: float = 0.03
     damping: float = 0.03
     vector_bits: int = 8
+    dct: bool = True
 
 
 def round_network(
@@ -208,13 +211,18 @@ def _round_layer(
     bias = _stored(original, layer.bias, groups, out) if layer.bias is not None else np.zeros((groups, out))
     if met is None:
         met = without_data(matrix, bias)
+    axes = kernel_axes(tuple(weight.shape)) if rounding.dct and layer.op in ("conv1d", "conv2d") else 0
+    kernel = tuple(weight.shape[weight.ndim - axes :])
+    if axes:
+        matrix, met = by_frequency(matrix, kernel), met.by_frequency(kernel)
     size = float(usable_step(torch.tensor([step]))[0])
     levels, scale = _levels(matrix, met, size, rounding, by_row=line.scale is not None)
     if line.scale is None:
         # One factor for all rows has its place in the step.
         size = float(usable_step(torch.tensor([size * float(scale[0, 0])]))[0])
         scale = np.ones((groups, out))
-    replace_form(network, layer.weight, Uniform(torch.from_numpy(levels).reshape(weight.shape), torch.tensor([size])))
+    held = Uniform(torch.from_numpy(levels).reshape(weight.shape), torch.tensor([size]))
+    replace_form(network, layer.weight, Dct(held, axes) if axes else held)
     answers = size * np.einsum("gof,gf->go", levels, met.inputs)
     if line.scale is not None:
         gain = _stored(original, line.scale, groups, out)

@@ -28,6 +28,7 @@ class Quantize(Step):
     rate_weight: Annotated[float, Ge(0)] = Field(0.03, description="price of a bit, in squared steps")
     damping: Annotated[float, Gt(0)] = Field(0.03, description="added to second moments, of their mean diagonal")
     vector_bits: Annotated[int, Ge(2), Le(16)] = Field(8, description="of scales, shifts and biases")
+    dct: bool = Field(True, description="kernels of convolutions are rounded in their frequencies")
     outputs: Outputs = Field("classes", description="what the network answers: scores of classes, or values")
 
     @property
@@ -36,7 +37,7 @@ class Quantize(Step):
 
     def change(self, network: Network, at: Situation) -> Changed:
         network = fold_batchnorm(network)
-        rounding = Rounding(self.quality, self.rate_weight, self.damping, self.vector_bits)
+        rounding = Rounding(self.quality, self.rate_weight, self.damping, self.vector_bits, self.dct)
         batches = None
         if self.examples:
             sampled = sample_batches(at.train, self.examples, self.batch_size, at.seed)
