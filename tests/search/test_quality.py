@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 import torch
+from blobs import Blobs
 from torch import nn
 
 import tersenet
@@ -20,21 +21,6 @@ RATE = {
     "form": "rate",
     "train": {"epochs": 6, "batch_size": 16, "optimiser": "adam", "lr": 0.02},
 }
-
-
-class Blobs:
-    """Three classes of points; a split as the zoo has them."""
-
-    def __init__(self, seed: int) -> None:
-        self.y = torch.arange(96) % 3
-        noise = torch.randn(96, 12, generator=torch.Generator().manual_seed(seed))
-        self.x = 0.8 * noise + 2 * nn.functional.one_hot(self.y, 12)
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def batch(self, indices):
-        return self.x[indices], self.y[indices]
 
 
 @cache

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from blobs import Blobs
 from pydantic import ValidationError
 from torch import nn
 
@@ -22,21 +23,6 @@ from tersenet.recipes.steps.store import StoreCodebook, StoreProduct, StoreResid
 from tersenet.runtime import open_bytes
 
 TRAIN = {"epochs": 1, "lr": 0.01}
-
-
-class Blobs:
-    """Three classes of points, the last inputs weak; a split as the zoo has them."""
-
-    def __init__(self, n: int = 96) -> None:
-        self.y = torch.arange(n) % 3
-        noise = torch.randn(n, 12, generator=torch.Generator().manual_seed(0))
-        self.x = (noise + 2 * nn.functional.one_hot(self.y, 12)) * torch.linspace(2, 0.01, 12)
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def batch(self, indices):
-        return self.x[indices], self.y[indices]
 
 
 @cache

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 import torch
+from blobs import Blobs
 from pydantic import ValidationError
 from torch import nn
 
@@ -20,21 +21,6 @@ from tersenet.recipes.steps.store import StoreRate
 from tersenet.runtime import open_bytes
 
 TRAIN = {"epochs": 4, "batch_size": 16, "optimiser": "adam", "lr": 0.01}
-
-
-class Blobs:
-    """Three classes of points, the last inputs weak; a split as the zoo has them."""
-
-    def __init__(self, n: int = 96) -> None:
-        self.y = torch.arange(n) % 3
-        noise = torch.randn(n, 12, generator=torch.Generator().manual_seed(0))
-        self.x = (noise + 2 * nn.functional.one_hot(self.y, 12)) * torch.linspace(2, 0.01, 12)
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def batch(self, indices):
-        return self.x[indices], self.y[indices]
 
 
 @cache
