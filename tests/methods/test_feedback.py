@@ -107,7 +107,28 @@ def test_moments_that_cannot_be_used_are_refused():
 
 
 def test_code_lengths_are_those_of_the_counts():
-    lengths = CodeLengths.of(np.array([0] * 30 + [1] * 10))
-    assert lengths[np.array([0])][0] < lengths[np.array([1])][0] < lengths[np.array([-1])][0]
-    assert lengths[np.array([99])][0] == lengths[np.array([2])][0]
+    levels = np.array([[0] * 30 + [1] * 10])
+    lengths = CodeLengths.of(levels)
+    everywhere = slice(None)
+
+    def of(level: int) -> float:
+        return float(lengths.at(np.full((1, 1, 40), level), everywhere)[0, 0, 0])
+
+    assert of(0) < of(1) < of(-1)
+    assert of(99) == of(2)
     assert np.exp2(-lengths.bits).sum() == pytest.approx(1.0)
+
+
+def test_busy_rows_and_columns_have_lengths_of_their_own():
+    generator = np.random.default_rng(4)
+    busy = np.repeat([0.3, 3.0], 32)[:, None] * np.repeat([1.0, 0.2], 32)[None]
+    levels = np.rint(generator.laplace(size=(64, 64)) * busy).astype(np.int64)
+    lengths, plain = CodeLengths.of(levels), CodeLengths.of(levels, classes=False)
+    zero = lengths.at(np.zeros((1, 64, 64), np.int64), slice(None))[0]
+    assert zero[:32, 32:].max() < zero[32:, :32].min()
+    paid = [one.at(levels[None], slice(None)).sum() for one in (lengths, plain)]
+    assert paid[0] < 0.8 * paid[1]
+    assert paid[1] == pytest.approx(entropy_bits(levels), rel=0.01)
+    for columns in (slice(5, 6), slice(17, None)):
+        whole = lengths.at(levels[None], slice(None))[..., columns]
+        assert np.array_equal(lengths.at(levels[None, :, columns], columns), whole)

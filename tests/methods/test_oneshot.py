@@ -181,7 +181,7 @@ def test_a_network_of_embeddings_and_norms_is_rounded_without_a_line():
 def test_what_cannot_calibrate_is_refused_in_a_sentence(net):
     with pytest.raises(TersenetError, match="no inputs to calibrate on"):
         round_network(net.clone(), [], Rounding())
-    with pytest.raises(TersenetError, match="layer 'one' meets or gives NaN"):
+    with pytest.raises(TersenetError, match="holds NaN or infinite values; clean the data"):
         round_network(net.clone(), [(torch.full((4, 3, 8, 8), float("nan")),)], Rounding())
     with pytest.raises(TersenetError, match="0 to 100 can be"):
         round_network(net.clone(), None, Rounding(quality=101))

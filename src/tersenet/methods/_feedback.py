@@ -35,6 +35,11 @@ Columns before it hold what was decided; the later ones of its block are up to d
 BLOCK = 64
 # Counted for each level before any is seen (Krichevsky and Trofimov 1981).
 UNSEEN = 0.5
+# Rows, and columns, fall into at most so many classes, and a pair of classes holds at least so many weights.
+MOST_CLASSES = 4
+A_CLASS = 256
+# Weights that a pair of classes counts as if they had been seen, shared out as in the whole matrix.
+BORROWED = 8.0
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,10 @@ def feedback_round(
 ) -> Int64[np.ndarray, "rows columns"]:
     """The level of each weight, by increasing sum of row_weight_i cost_j r_ij^2 + bit_price bits(level_ij).
 
-    bits are ideal zeroth-order code lengths, estimated anew before each block from the levels decided so far and
-    those that the open weights would take as they stand; or `lengths`, where a matrix is too small for counts of its
-    own. bit_price 0 takes the nearest value each time: GPTQ.
+    bits are ideal code lengths under the counts of rows and columns that are about as busy (see `CodeLengths`),
+    estimated anew before each block from the levels decided so far and those that the open weights would take as they
+    stand; or `lengths`, where a matrix is too small for counts of its own. bit_price 0 takes the nearest value each
+    time: GPTQ.
     """
     importance = np.ones(len(weight)) if row_weight is None else row_weight
     levels = np.empty(weight.shape, np.int64)
@@ -127,10 +133,11 @@ def feedback_round(
     def decide(open_: np.ndarray, column: int) -> np.ndarray:
         nonlocal bits
         if bit_price > 0 and column and column % block == 0 and lengths is None:
-            guess = _decide(open_[:, column:], factor.cost[column:], grid, importance, bit_price, bits)[0]
-            bits = CodeLengths.of(np.concatenate([levels[:, :column].reshape(-1), guess.reshape(-1)]))
+            rest = slice(column, None)
+            guess = _decide(open_[:, rest], rest, factor.cost, grid, importance, bit_price, bits)[0]
+            bits = CodeLengths.of(np.concatenate([levels[:, :column], guess], axis=1))
         here = slice(column, column + 1)
-        levels[:, here], value = _decide(open_[:, here], factor.cost[here], grid, importance, bit_price, bits)
+        levels[:, here], value = _decide(open_[:, here], here, factor.cost, grid, importance, bit_price, bits)
         return value[:, 0]
 
     feed_back(weight, factor, decide, block=block)
@@ -165,24 +172,50 @@ def feed_back(
 
 @dataclass(frozen=True)
 class CodeLengths:
-    """Bits of each level under the counts of some: lowest level, then one length for each up to the highest.
+    """Bits of each level under counts of some: an adaptive coder whose contexts are how busy a row and a column are.
 
-    Levels beyond are taken for the outermost one.
+    low      the lowest level, bits for it and each up to the highest; levels beyond are taken for the outermost
+    bits     by class of the row, class of the column, and level
+    row      the class of each row, or one for all
+    column   the class of each column, or one for all
     """
 
     low: int
-    bits: Float64[np.ndarray, " levels"]
+    bits: Float64[np.ndarray, "row_classes column_classes levels"]
+    row: Int64[np.ndarray, " rows"]
+    column: Int64[np.ndarray, " columns"]
 
     @classmethod
-    def of(cls, levels: np.ndarray) -> CodeLengths:
-        """Lengths for these levels and the ones next to them; a level that does not occur counts one half."""
-        low, high = min(int(levels.min()), 0) - 1, max(int(levels.max()), 0) + 1
-        counts = np.bincount(levels.reshape(-1) - low, minlength=high - low + 1) + UNSEEN
-        return cls(low, np.log2(counts.sum()) - np.log2(counts))
+    def of(cls, levels: Int64[np.ndarray, "rows columns"], *, classes: bool = True) -> CodeLengths:
+        """Lengths for these levels and the ones next to them; a level that does not occur counts one half.
 
-    def __getitem__(self, levels: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self.bits[np.clip(levels - self.low, 0, len(self.bits) - 1)]
+        classes   of rows and of columns with about the same mean magnitude, as many as A_CLASS leaves; one otherwise
+        """
+        low, high = min(int(levels.min()), 0) - 1, max(int(levels.max()), 0) + 1
+        span = high - low + 1
+        many = min(max(int((levels.size / A_CLASS) ** 0.5), 1), MOST_CLASSES) if classes else 1
+        row = _classes(np.abs(levels).mean(1), many)
+        column = _classes(np.abs(levels).mean(0), many)
+        place = (row[:, None] * many + column) * span + (levels - low)
+        counts = np.bincount(place.reshape(-1), minlength=many * many * span).reshape(many, many, span).astype(float)
+        total = counts.sum((0, 1)) + UNSEEN
+        # What a class has seen little of it takes from the whole.
+        counts += BORROWED * total / total.sum() if many > 1 else UNSEEN
+        return cls(low, np.log2(counts.sum(2, keepdims=True)) - np.log2(counts), row, column)
+
+    def at(self, levels: Int64[np.ndarray, "k rows n"], columns: slice) -> Float64[np.ndarray, "k rows n"]:
+        """For levels of all rows in some columns."""
+        level = np.clip(levels - self.low, 0, self.bits.shape[2] - 1)
+        row, column = (self.row[:, None], self.column[columns]) if self.bits.shape[0] > 1 else (0, 0)
+        found: np.ndarray = self.bits[row, column, level]
         return found
+
+
+def _classes(busy: Float64[np.ndarray, " n"], many: int) -> Int64[np.ndarray, " n"]:
+    """Equal shares by rank."""
+    rank = np.empty(len(busy), np.int64)
+    rank[np.argsort(busy, kind="stable")] = np.arange(len(busy))
+    return rank * many // max(len(busy), 1)
 
 
 def _first_lengths(
@@ -191,22 +224,23 @@ def _first_lengths(
     """From rounding to nearest, then from the decisions that these lengths bring about."""
     lengths = CodeLengths.of(grid(weight)[0][0])
     for _ in range(2 if bit_price > 0 else 0):
-        lengths = CodeLengths.of(_decide(weight, cost, grid, importance, bit_price, lengths)[0])
+        lengths = CodeLengths.of(_decide(weight, slice(None), cost, grid, importance, bit_price, lengths)[0])
     return lengths
 
 
 def _decide(
     values: np.ndarray,
+    columns: slice,
     cost: np.ndarray,
     grid: Grid,
     importance: np.ndarray,
     bit_price: float,
     bits: CodeLengths,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best level for each of (rows, n) values and what it stands for; at a tie the nearer one."""
+    """The best level for each of (rows, n) values in these columns and what it stands for; at a tie the nearer one."""
     levels, stands = grid(values)
     if bit_price <= 0:
         return levels[0], stands[0]
-    total = np.square(values - stands) * (importance[:, None] * cost) + bit_price * bits[levels]
+    total = np.square(values - stands) * (importance[:, None] * cost[columns]) + bit_price * bits.at(levels, columns)
     best = np.argmin(total, axis=0)[None]
     return np.take_along_axis(levels, best, 0)[0], np.take_along_axis(stands, best, 0)[0]

@@ -7,7 +7,8 @@ READ FIRST
      least-squares line from the rounded answers to the wanted ones. That is free: they are stored anyway.
   3. Steps differ by layer, so that a bit buys about the same everywhere: S_l is the divergence of the outputs when
      layer l alone is rounded, N_l its weights, and step_l ~ (S_l / N_l)^-POWER. One number scales them all.
-  4. Without data the inputs of every layer count as independent (weights-only).
+  4. Rows whose channel matters more take smaller steps, at no cost where a scale follows (see `_balance`).
+  5. Without data the inputs of every layer count as independent (weights-only).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.walk import Walk
 from tersenet.ir import Value
 from tersenet.methods._after import Line, line_after
+from tersenet.methods._balance import balance_rows
 from tersenet.methods._feedback import CodeLengths, damped, factorise, feedback_round, uniform_grid
 from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings
 from tersenet.methods._moments import Moments, by_frequency, least_squares, matrix_of, moments, without_data
@@ -84,6 +86,8 @@ def round_network(
     if batches is not None and not sum(len(inputs[0]) for inputs in batches):
         raise TersenetError("there are no inputs to calibrate on; give at least one batch, or use weights-only")
     network.eval()
+    if batches is not None:
+        balance_rows(network, batches, outputs)
     original = network.clone()
     layers = first_uses(network.weighted_layers())
     sensitivity = None if batches is None else sensitivities(original, batches, rounding, outputs)
@@ -242,7 +246,8 @@ def _levels(
     levels = np.empty(matrix.shape, np.int64)
     size = np.full(out, step)
     grid = uniform_grid(size)
-    lengths = CodeLengths.of(np.rint(matrix / step).astype(np.int64)) if groups > 1 else None
+    first = np.rint(matrix / step).astype(np.int64).reshape(groups * out, -1)
+    lengths = CodeLengths.of(first, classes=False) if groups > 1 else None
     along, power = np.empty((groups, out)), np.empty((groups, out))
     for group in range(groups):
         gram, cross = met.gram[group], met.cross[group]
