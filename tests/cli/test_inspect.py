@@ -22,6 +22,19 @@ def test_the_ledger_adds_up_to_the_file(tersenet, shelf):
     assert {"fc.weight", "fc.bias"} <= {row["name"] for row in record["ledger"]}
 
 
+def test_each_coder_is_counted_on_the_same_storage_and_the_own_one_as_in_the_file(tersenet, shelf):
+    record = tersenet("inspect", shelf.terse, "--coders", "--json").record
+    for name, sizes in record["coders"].items():
+        own = sum(row["bytes"] for row in record["ledger"] if row["name"] == name)
+        # The ledger counts the length that stands before each tensor too.
+        assert 0 < own - sizes["huffman"] <= 5
+        assert all(size <= sizes["raw"] for size in sizes.values())
+    assert set(record["coders"]) == {"fc.weight", "fc.bias"}
+    shown = tersenet("inspect", shelf.terse, "--coders").out
+    assert f"{sum(one['range'] for one in record['coders'].values()):,}" in shown
+    assert "coders" not in tersenet("inspect", shelf.terse, "--json").record
+
+
 def test_sections_have_the_checksums_of_their_bytes(tersenet, shelf):
     data = shelf.terse.read_bytes()
     sections = tersenet("inspect", shelf.terse, "--json").record["sections"]

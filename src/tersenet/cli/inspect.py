@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from tersenet.cli import options
 from tersenet.cli.session import Session
@@ -11,7 +13,12 @@ if TYPE_CHECKING:
     from tersenet.ir import Graph
 
 
-def inspect(session: Session, file: options.TersePath, max_bytes: options.MaxBytes = None) -> None:
+def inspect(
+    session: Session,
+    file: options.TersePath,
+    coders: Annotated[bool, typer.Option("--coders", help="also what each tensor would take under each coder")] = False,
+    max_bytes: options.MaxBytes = None,
+) -> None:
     """Show the byte ledger, the op list, the recipe and the checksums of a file."""
     import json
     import zlib
@@ -34,7 +41,7 @@ def inspect(session: Session, file: options.TersePath, max_bytes: options.MaxByt
         for row in contents.ledger
     ]
     preprocess = model.graph.preprocess
-    record = {
+    record: dict[str, Any] = {
         "file": str(file),
         "bytes": contents.file_bytes,
         "version": VERSION,
@@ -61,7 +68,22 @@ def inspect(session: Session, file: options.TersePath, max_bytes: options.MaxByt
             + ("none stored" if model.provenance is None else json.dumps(model.provenance, ensure_ascii=False)),
         ]
     )
+    if coders:
+        from tersenet.measure.coders import coder_bytes
+
+        record["coders"] = coder_bytes(model)
+        text += "\n\n" + _coder_table(record["coders"])
     session.result(record, text)
+
+
+def _coder_table(sizes: dict[str, dict[str, int]]) -> str:
+    """A row for each tensor and their sum, a column for each coder."""
+    from tersenet.cli.text import table
+
+    names = list(next(iter(sizes.values()), {}))
+    rows = [[tensor, *(f"{one[name]:,}" for name in names)] for tensor, one in sizes.items()]
+    rows.append(["sum", *(f"{sum(one[name] for one in sizes.values()):,}" for name in names)])
+    return table(rows, ["bytes by coder", *names], "l" + "r" * len(names))
 
 
 def _graph(graph: Graph) -> dict[str, Any]:
