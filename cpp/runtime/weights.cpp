@@ -7,15 +7,30 @@ namespace tersenet {
 namespace {
 
 // Elements of one subtree: `index` is empty where all are there in order, else each entry's flat place, in any order.
-// Values as in a Matrix: code and codebook, or value.
+// Values as in a Matrix: code and codebook, or value. Equal runs of entries have a step and a zero each, or none has.
 struct Entries {
   bool all = true;
   std::vector<uint32_t> index;
   std::vector<float> codebook;
   std::vector<uint16_t> code;
   std::vector<float> value;
+  std::vector<float> step, zero;
 
   size_t size() const { return codebook.empty() ? value.size() : code.size(); }
+
+  // Steps multiplied out: a value for each entry.
+  void level() {
+    if (step.empty()) return;
+    const size_t run = code.size() / step.size();
+    value.resize(code.size());
+    for (size_t k = 0, e = 0; k < step.size(); ++k) {
+      for (const size_t end = e + run; e < end; ++e) value[e] = quiet((codebook[code[e]] - zero[k]) * step[k]);
+    }
+    step.clear();
+    zero.clear();
+    code.clear();
+    codebook.clear();
+  }
 };
 
 class EntryReader {
@@ -31,7 +46,8 @@ class EntryReader {
         if (shareable(node)) return looked_up(node);
         break;
       case kAffine:
-        if (child(node, 2).numel == 1 && child(node, 0).alphabet <= kMostShared) return stepped(node);
+        if (child(node, 0).alphabet > kMostShared || node.numel == 0) break;
+        return child(node, 2).numel == 1 ? scaled(node) : stepped(node);
         break;
       default: break;
     }
@@ -78,7 +94,7 @@ class EntryReader {
   }
 
   // (level - zero) * step with one step: the levels are codes of a codebook that is made here.
-  Entries stepped(const StorageNode& node) const {
+  Entries scaled(const StorageNode& node) const {
     const StorageNode &levels = child(node, 0), &zero = child(node, 1), &step = child(node, 2);
     const Buffer level = decoder_.decoded(levels), zeros = decoder_.decoded(zero), steps = decoder_.decoded(step);
     uint32_t origin = 0;
@@ -87,6 +103,21 @@ class EntryReader {
     for (uint64_t code = 0; code < levels.alphabet; ++code) {
       found.codebook.push_back(quiet(float(int32_t(code) - int32_t(origin)) * steps.as<float>()[0]));
     }
+    found.code = codes(levels, level);
+    return found;
+  }
+
+  // The same with a step, and perhaps a zero, for each of equal runs.
+  Entries stepped(const StorageNode& node) const {
+    const StorageNode &levels = child(node, 0), &zero = child(node, 1), &step = child(node, 2);
+    const Buffer level = decoder_.decoded(levels), zeros = decoder_.decoded(zero), steps = decoder_.decoded(step);
+    Entries found;
+    found.step.assign(steps.as<float>(), steps.as<float>() + step.numel);
+    found.zero.resize(found.step.size());
+    with_item(zero.item, [&](auto t) {
+      for (size_t k = 0; k < found.zero.size(); ++k) found.zero[k] = float(zeros.as<decltype(t)>()[zero.numel == 1 ? 0 : k]);
+    });
+    for (uint64_t code = 0; code < levels.alphabet; ++code) found.codebook.push_back(float(code));
     found.code = codes(levels, level);
     return found;
   }
@@ -100,6 +131,7 @@ class EntryReader {
     uint32_t* const to = place.data();
     decoder_.for_places(node, symbols.as(), blocks, [to](uint64_t where, uint64_t i) { to[i] = uint32_t(where); });
     Entries found = read(values);
+    found.level();
     if (found.all && block == 1) {
       found.index = std::move(place);
     } else {
@@ -118,6 +150,7 @@ class EntryReader {
   Entries permuted(const StorageNode& node) const {
     const StorageNode& source = child(node, 0);
     Entries found = read(source);
+    found.level();
     if (found.all) number(found.index, size_t(source.numel));
     found.all = false;
     const int ndim = node.shape.ndim;
@@ -158,6 +191,17 @@ void sort_by_place(Entries& entries) {
   pick(entries.value, order);
 }
 
+// Whether runs lie in rows, are worth a step, and hold too few zeros for a sparse form of free values to be smaller.
+bool keeps_steps(const Entries& entries, uint32_t rows, uint32_t cols) {
+  const size_t run = size_t(rows) * cols / entries.step.size();
+  if (run < kLeastRun || (run % cols != 0 && cols % run != 0)) return false;
+  size_t zeros = 0;
+  for (size_t k = 0, e = 0; k < entries.step.size(); ++k) {
+    for (const size_t end = e + run; e < end; ++e) zeros += float(entries.code[e]) == entries.zero[k];
+  }
+  return double(entries.code.size() - zeros) > kSteppedSparseBelow * double(entries.code.size());
+}
+
 void drop_unused(Matrix& matrix) {
   if (!matrix.shared()) return;
   std::vector<uint32_t> to(matrix.codebook.size(), 0);
@@ -181,6 +225,7 @@ Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t 
     refuse("a weight of " + str(top.numel) + " elements cannot be run as " + str(rows) + " x " + str(cols));
   }
   Entries entries = EntryReader(tree, kernels).read(top);
+  if (!entries.step.empty() && !keeps_steps(entries, rows, cols)) entries.level();
   sort_by_place(entries);
   const size_t count = entries.size();
   Matrix matrix;
@@ -189,6 +234,11 @@ Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t 
   matrix.codebook = std::move(entries.codebook);
   matrix.code = std::move(entries.code);
   matrix.value = std::move(entries.value);
+  if (!entries.step.empty()) {
+    matrix.step = std::move(entries.step);
+    matrix.zero = std::move(entries.zero);
+    return matrix;
+  }
   size_t zeros = 0;
   for (size_t e = 0; e < count; ++e) zeros += matrix.at(e) == 0.0f;
   if (double(count - zeros) > kSparseBelow * double(top.numel)) {

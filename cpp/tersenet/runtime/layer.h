@@ -51,9 +51,11 @@ using ConvKernels = std::vector<std::unique_ptr<ConvKernel>>;
 
 // Each family of kernels appends what fits this matrix to `found`, for the request's column; none is a legal answer.
 // `wanted` names the one kernel to make; where it is empty all are. `dense` fits everything, so that there is always one.
+// `signs` says that inputs are -1, 0 or 1.
 struct KernelRequest {
   Cpu cpu = Cpu::scalar;
   std::string wanted;
+  bool signs = false;
 
   bool wants(const std::string& name) const { return wanted.empty() || wanted == name; }
 };
@@ -62,6 +64,7 @@ void add_dense_kernels(const Matrix& weight, const KernelRequest& request, Linea
 void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
+void add_binary_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_int8_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_int8_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 
