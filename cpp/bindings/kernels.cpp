@@ -129,6 +129,7 @@ std::vector<std::shared_ptr<LinearRunner>> linear_kernels(uint32_t rows, uint32_
   LinearKernels found;
   const KernelRequest request{cpu_chosen(), {}, signs};
   add_binary_kernels(matrix, request, found);
+  add_codes_kernels(matrix, request, found);
   add_sparse_kernels(matrix, request, found);
   add_dense_kernels(matrix, request, found);
   if (int8) add_int8_kernels(matrix, request, found);

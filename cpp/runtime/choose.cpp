@@ -35,7 +35,7 @@ AlignedVector<float> sample(size_t count, bool signs) {
   return x;
 }
 
-enum class Family { int8, binary, sparse, dense };
+enum class Family { int8, binary, codes, sparse, dense };
 
 // Families in the order in which they are likely to win; `make(family, found)` appends a family's kernels.
 template <class Kernel, class Make>
@@ -44,7 +44,7 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
   AlignedVector<float> x, y;
   double best_us = 0;
   size_t least_bytes = SIZE_MAX;
-  for (Family family : {Family::int8, Family::binary, Family::sparse, Family::dense}) {
+  for (Family family : {Family::int8, Family::binary, Family::codes, Family::sparse, Family::dense}) {
     const bool exact = family == Family::binary && options.signs;  // integers too
     if (family == Family::int8 ? !options.int8 : options.int8 && choice.kernel && !exact) continue;
     if (family == Family::dense && options.wanted.empty() && choice.kernel && dense_bytes > std::max<uint64_t>(kDenseFree, 2 * least_bytes)) continue;
@@ -81,6 +81,7 @@ Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& op
   const auto make = [&](Family family, LinearKernels& found) {
     if (family == Family::int8) add_int8_kernels(weight, request, found);
     if (family == Family::binary) add_binary_kernels(weight, request, found);
+    if (family == Family::codes) add_codes_kernels(weight, request, found);
     if (family == Family::sparse) add_sparse_kernels(weight, request, found);
     if (family == Family::dense) add_dense_kernels(weight, request, found);
   };

@@ -96,6 +96,13 @@ void clamp(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool
 void power(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool& pool) {
   const float exponent = float(node.number("exponent"));
   if (exponent == 2) return map(inputs, outputs, pool, [](float x) { return x * x; });
+  // Local response normalisation's. Of -infinity pow gives infinity.
+  if (exponent == 0.75f) {
+    return map(inputs, outputs, pool, [](float x) {
+      const float kept = x < -std::numeric_limits<float>::max() ? -x : x;
+      return std::sqrt(kept) * std::sqrt(std::sqrt(kept));
+    });
+  }
   map(inputs, outputs, pool, [=](float x) { return std::pow(x, exponent); });
 }
 

@@ -54,8 +54,77 @@ class EntryReader {
     return plain(node);
   }
 
+  // Deep Compression's layer, shared values at gaps one after the other: columns, rows and codes as they come, with nothing
+  // laid out on the way. False where the tree is another, or where too many are there to be sparse.
+  bool placed(const StorageNode& top, Matrix& matrix) const {
+    const StorageNode* node = &top;
+    while (node->kind == kReshape) node = &child(*node, 0);
+    if (node->kind != kScatter || node->variant || child(*node, 1).kind != kTable || !shareable(child(*node, 1))) return false;
+    const StorageNode &values = child(*node, 1), &entries = child(values, 0), &index = child(values, 1);
+    if (values.shape.ndim != 1 || double(values.numel) > kSparseBelow * double(top.numel)) return false;
+    const Buffer entry = decoder_.decoded(entries);
+    if (std::find(entry.as<float>(), entry.as<float>() + entries.numel, 0.0f) != entry.as<float>() + entries.numel) return false;
+    matrix.sparse = true;
+    matrix.codebook.assign(entry.as<float>(), entry.as<float>() + entries.numel);
+    {
+      const Buffer indices = decoder_.decoded(index);
+      decoder_.check_index(index, indices.as(), entries.numel);
+      with_item(index.item, [&](auto t) {
+        const auto* from = indices.as<decltype(t)>();
+        matrix.code.assign(from, from + values.numel);
+      });
+    }
+    const Buffer symbols = decoder_.decoded(child(*node, 0));
+    matrix.col.resize(size_t(values.numel));
+    matrix.row_start.assign(size_t(matrix.rows) + 1, uint32_t(values.numel));
+    matrix.row_start[0] = 0;
+    const StorageNode& position = child(*node, 0);
+    with_item(position.item, [&](auto t) { to_columns(symbols.as<decltype(t)>(), position, matrix); });
+    return true;
+  }
+
  private:
   static constexpr uint64_t kMostShared = 65536;
+
+  // The columns and the first entry of each row, as StorageDecoder::for_places has the places. Where gaps have few values
+  // about half of them are fillers, which no branch foresees: a column is written for each and counts where it is one.
+  template <class T>
+  static void to_columns(const T* gaps, const StorageNode& position, Matrix& matrix) {
+    const T filler = T(position.alphabet - 1);
+    const size_t count = size_t(position.numel), blocks = matrix.col.size();
+    const uint64_t size = uint64_t(matrix.rows) * matrix.cols, cols = matrix.cols;
+    uint32_t *const col = matrix.col.data(), *row = matrix.row_start.data();
+    uint64_t where = 0, begin = 0, end = cols;  // where: at most size before each addition
+    uint32_t *to = col, *const last = col + blocks;
+    const T *at_gap = gaps, *const stop = gaps + count;
+    const auto step = [&] {
+      const T gap = *at_gap++;
+      const uint64_t at = where + gap, there = gap != filler;
+      if (at >= end) {
+        if (at >= size) {
+          if (there) refuse("a scatter names place " + str(at) + "; there are " + str(size) + " places");
+          where = size;
+          return;
+        }
+        for (; at >= end; begin = end, end += cols) *++row = uint32_t(to - col);
+      }
+      *to = uint32_t(at - begin);
+      to += there;
+      where = at + there;
+    };
+    constexpr ptrdiff_t kAtOnce = 64;
+    while (stop - at_gap >= kAtOnce && last - to >= kAtOnce) {
+      for (ptrdiff_t k = 0; k < kAtOnce; ++k) step();
+    }
+    while (at_gap < stop && to < last) step();
+    const size_t placed = size_t(to - col);
+    size_t i = size_t(at_gap - gaps);
+    for (; i < count; ++i) {
+      if (gaps[i] != filler) refuse("a scatter names more places than the " + str(blocks) + " values it has");
+    }
+    if (placed != blocks) refuse("a scatter names " + str(placed) + " places for " + str(blocks) + " values");
+  }
+
   using Buffer = StorageDecoder::Buffer;
   const StorageTree& tree_;
   StorageDecoder decoder_;
@@ -180,12 +249,17 @@ void pick(std::vector<T>& values, const std::vector<uint32_t>& order) {
   values.swap(picked);
 }
 
-// Ascending places; each occurs once, since every node writes an element at most once.
-void sort_by_place(Entries& entries) {
+// Ascending places; each occurs once, since every node writes an element at most once. Entries of a tensor that was
+// permuted mostly come in order within each row: they are dealt out to the rows first.
+void sort_by_place(Entries& entries, uint32_t rows, uint32_t cols) {
   if (entries.all || std::is_sorted(entries.index.begin(), entries.index.end())) return;
-  std::vector<uint32_t> order(entries.index.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return entries.index[a] < entries.index[b]; });
+  const std::vector<uint32_t>& index = entries.index;
+  std::vector<uint32_t> order(index.size()), next(size_t(rows) + 1);
+  for (uint32_t at : index) ++next[at / cols + 1];
+  for (uint32_t r = 0; r < rows; ++r) next[r + 1] += next[r];
+  for (uint32_t e = 0; e < index.size(); ++e) order[next[index[e] / cols]++] = e;
+  const auto before = [&](uint32_t a, uint32_t b) { return index[a] < index[b]; };
+  if (!std::is_sorted(order.begin(), order.end(), before)) std::sort(order.begin(), order.end(), before);
   pick(entries.index, order);
   pick(entries.code, order);
   pick(entries.value, order);
@@ -224,13 +298,18 @@ Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t 
   if (!top.is_float || top.numel != uint64_t(rows) * cols || top.numel >= uint64_t(1) << 31) {
     refuse("a weight of " + str(top.numel) + " elements cannot be run as " + str(rows) + " x " + str(cols));
   }
-  Entries entries = EntryReader(tree, kernels).read(top);
-  if (!entries.step.empty() && !keeps_steps(entries, rows, cols)) entries.level();
-  sort_by_place(entries);
-  const size_t count = entries.size();
+  const EntryReader reader(tree, kernels);
   Matrix matrix;
   matrix.rows = rows;
   matrix.cols = cols;
+  if (reader.placed(top, matrix)) {
+    drop_unused(matrix);
+    return matrix;
+  }
+  Entries entries = reader.read(top);
+  if (!entries.step.empty() && !keeps_steps(entries, rows, cols)) entries.level();
+  sort_by_place(entries, rows, cols);
+  const size_t count = entries.size();
   matrix.codebook = std::move(entries.codebook);
   matrix.code = std::move(entries.code);
   matrix.value = std::move(entries.value);

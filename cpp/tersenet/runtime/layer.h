@@ -65,6 +65,7 @@ void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const Kerne
 void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 void add_binary_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
+void add_codes_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_int8_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_int8_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 
