@@ -1,11 +1,15 @@
 """Sparse layers of Deep Compression's speed figure: our kernels beside what a user would pick instead.
 
     python bench/kernels.py [--batch 1] [--threads 1] [--rounds 15] [--only vgg] [--json]
+    python bench/kernels.py --dense [--batch 1] [--rounds 15] [--columns scalar,avx2,avx512,avx512vnni]
 
 Nine fully connected layers with weights at random places, 31 shared values (Han et al. 2016, figure 9). Contenders
 take turns; the first call is thrown away. One thread: medians of the thread's CPU time, so that other work on the
 machine counts only through the caches. Two threads: the least wall time. Every answer is compared with float64 in the
 same run. `torch` is the better of F.linear and mv; MKL is torch's CSR with 32-bit indices.
+
+--dense has 4096 x 4096 weights of 1, 4 and 8 bits instead, beside torch in float32; of one bit with inputs of any value,
+and with signs, which are packed within the time. It compares columns of kernels.
 """
 
 import argparse
@@ -35,6 +39,17 @@ LAYERS = (
     ("nt_we", 600, 4096, 0.10),
     ("nt_wd", 8791, 600, 0.11),
     ("nt_lstm", 2400, 1201, 0.10),
+)
+
+SIDE = 4096
+DENSE = (
+    "1 bit, signs",
+    "1 bit",
+    "4 bits by row",
+    "4 bits, groups",
+    "4 bits, codebook",
+    "8 bits by row",
+    "8 bits, codebook",
 )
 
 Run = Callable[[], object]
@@ -127,6 +142,56 @@ def contenders(
     return found, truth, csr.nnz
 
 
+def few_bits(name: str) -> dict[str, np.ndarray | None]:
+    """Arrays of a 4096 x 4096 layer as _core.linear_kernels takes them: grids have a step for each row or 64 weights."""
+    rng = np.random.default_rng(2)
+    levels = {"1": 2, "4": 16, "8": 256}[name.split()[0]]
+    code = rng.integers(0, levels, SIDE * SIDE).astype(np.uint16)
+    if name.endswith("codebook"):
+        return {"codebook": rng.laplace(size=levels).astype(np.float32), "code": code, "step": None, "zero": None}
+    runs = SIDE * SIDE // 64 if name.endswith("groups") else SIDE
+    zero = np.ones(runs) if levels == 2 else rng.integers(0, levels, runs)
+    codebook = np.arange(levels) * (2 if levels == 2 else 1)
+    step = rng.uniform(0.5, 1.5, runs)
+    return {
+        name: array.astype(np.float32) for name, array in (("codebook", codebook), ("step", step), ("zero", zero))
+    } | {"code": code}
+
+
+def dense_contenders(name: str, batch: int, threads: int, columns: list[str]) -> tuple[dict[str, Run], np.ndarray]:
+    """torch in float32 and each kernel that keeps the bits, in each column."""
+    arrays = few_bits(name)
+    weight = arrays["codebook"][arrays["code"]]
+    if arrays["step"] is not None:
+        weight = ((weight.reshape(len(arrays["step"]), -1) - arrays["zero"][:, None]) * arrays["step"][:, None]).ravel()
+    dense = torch.from_numpy(weight.reshape(SIDE, SIDE))
+    x = np.random.default_rng(1).standard_normal((batch, SIDE)).astype(np.float32)
+    signs = name.endswith("signs")
+    x = np.where(x < 0, -1, 1).astype(np.float32) if signs else x
+    given = torch.from_numpy(x)
+    found: dict[str, Run] = {"torch": lambda: torch.nn.functional.linear(given, dense).numpy()}
+    wanted = ("xnor",) if signs else ("binary", "codes4", "codes8", "levels8")
+    for column in columns:
+        os.environ["TERSENET_CPU"] = column
+        for kernel in _core.linear_kernels(
+            SIDE,
+            SIDE,
+            None,
+            None,
+            arrays["codebook"],
+            arrays["code"],
+            None,
+            threads,
+            signs=signs,
+            step=arrays["step"],
+            zero=arrays["zero"],
+        ):
+            if kernel.name.split("/")[0] in wanted:
+                y = np.empty((batch, SIDE), np.float32)
+                found["ours " + kernel.name] = lambda kernel=kernel, y=y: kernel.run(x, y, batch) or y
+    return found, x.astype(np.float64) @ dense.numpy().T.astype(np.float64)
+
+
 def measure(found: dict[str, Run], rounds: int, threads: int) -> dict[str, float]:
     """Microseconds of a call, by contender."""
     clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
@@ -157,6 +222,29 @@ def geometric(values: list[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
+def dense_table(arguments: argparse.Namespace, machine: dict[str, object]) -> None:
+    """Each layer of few bits: microseconds, and how many times faster than torch."""
+    results = {}
+    for name in DENSE:
+        if not name.startswith(arguments.only):
+            continue
+        found, truth = dense_contenders(name, arguments.batch, arguments.threads, arguments.columns.split(","))
+        for one, run in found.items():
+            error = float(np.abs(run() - truth).max() / np.abs(truth).max())
+            assert error < 1e-5, f"{name}: {one} is off by {error:.2g} of the largest output"
+        results[name] = measure(found, arguments.rounds, arguments.threads)
+    machine["load_average_after"] = os.getloadavg()
+    if arguments.json:
+        print(json.dumps({**machine, "layers": results}, indent=2))
+        return
+    for key, value in machine.items():
+        print(f"{key:20}{value}")
+    for name, times in results.items():
+        print(f"\n{name:28}{'microseconds':>14}{'times torch':>14}")
+        for one, took in times.items():
+            print(f"  {one:26}{took:14.1f}{times['torch'] / took:14.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=1)
@@ -164,6 +252,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="layers whose name begins so")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--dense", action="store_true", help="weights of few bits instead of sparse ones")
+    parser.add_argument("--columns", default=_core.cpu_target(), help="of kernels, for --dense")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_grad_enabled(False)
@@ -175,6 +265,9 @@ def main() -> None:
         "batch": arguments.batch,
         "threads": arguments.threads,
     }
+    if arguments.dense:
+        dense_table(arguments, machine)
+        return
     results = {}
     for name, rows, cols, density in LAYERS:
         if not name.startswith(arguments.only):

@@ -34,7 +34,7 @@ def twin_step(values: np.ndarray) -> F32:
 
 def twin_weights(weight) -> tuple[np.ndarray, np.ndarray]:
     """Integers and a step a row; one step for all where fewer than 64 values are shared."""
-    if weight.codebook is not None and len(weight.codebook) < 64:
+    if weight.codebook is not None and weight.step is None and len(weight.codebook) < 64:
         steps = np.full(len(weight.dense), twin_step(weight.codebook))
     else:
         steps = np.array([twin_step(row) for row in weight.dense], F32)

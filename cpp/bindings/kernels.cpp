@@ -29,7 +29,8 @@ std::vector<T> vector_of(const std::optional<Array1<T>>& array) {
 
 // Holds what matrix.h promises, or refuses.
 Matrix checked(uint32_t rows, uint32_t cols, const std::optional<Array1<uint32_t>>& row_start, const std::optional<Array1<uint32_t>>& col,
-               const std::optional<Array1<float>>& codebook, const std::optional<Array1<uint16_t>>& code, const std::optional<Array1<float>>& value) {
+               const std::optional<Array1<float>>& codebook, const std::optional<Array1<uint16_t>>& code, const std::optional<Array1<float>>& value,
+               const std::optional<Array1<float>>& step = {}, const std::optional<Array1<float>>& zero = {}) {
   Matrix matrix;
   matrix.rows = rows;
   matrix.cols = cols;
@@ -39,10 +40,17 @@ Matrix checked(uint32_t rows, uint32_t cols, const std::optional<Array1<uint32_t
   matrix.codebook = vector_of(codebook);
   matrix.code = vector_of(code);
   matrix.value = vector_of(value);
+  matrix.step = vector_of(step);
+  matrix.zero = vector_of(zero);
   if (rows == 0 || cols == 0 || uint64_t(rows) * cols >= uint64_t(1) << 31) refuse("a matrix has at least one element and fewer than 2^31");
   if (matrix.codebook.size() > 65536 || matrix.shared() == value.has_value() || matrix.shared() != code.has_value()) refuse("give codebook and code, or value");
   for (uint16_t one : matrix.code) {
     if (one >= matrix.codebook.size()) refuse("a code of " + str(one) + " into a codebook of " + str(matrix.codebook.size()));
+  }
+  if (matrix.stepped() || zero) {
+    const size_t run = matrix.stepped() && matrix.entries() % matrix.step.size() == 0 ? matrix.run() : 0;
+    const bool fits = !matrix.sparse && matrix.shared() && run && (run % cols == 0 || cols % run == 0);
+    if (!fits || matrix.zero.size() != matrix.step.size()) refuse("steps and zeros are those of equal runs of a dense matrix with a codebook");
   }
   if (!matrix.sparse) {
     if (matrix.entries() != size_t(rows) * cols) refuse("a dense matrix has an entry for each place");
@@ -116,10 +124,12 @@ using MaybeFloats = std::optional<Array1<float>>;
 using MaybeCodes = std::optional<Array1<uint16_t>>;
 
 std::vector<std::shared_ptr<LinearRunner>> linear_kernels(uint32_t rows, uint32_t cols, const MaybeIndex& row_start, const MaybeIndex& col, const MaybeFloats& codebook,
-                                                          const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8) {
-  const Matrix matrix = checked(rows, cols, row_start, col, codebook, code, value);
+                                                          const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8, bool signs, const MaybeFloats& step, const MaybeFloats& zero) {
+  const Matrix matrix = checked(rows, cols, row_start, col, codebook, code, value, step, zero);
   LinearKernels found;
-  const KernelRequest request{cpu_chosen(), {}};
+  const KernelRequest request{cpu_chosen(), {}, {}, signs};
+  add_binary_kernels(matrix, request, found);
+  add_codes_kernels(matrix, request, found);
   add_sparse_kernels(matrix, request, found);
   add_dense_kernels(matrix, request, found);
   if (int8) add_int8_kernels(matrix, request, found);
@@ -164,6 +174,7 @@ void bind_kernels(nb::module_& m) {
   using namespace nb::literals;
   bind_runner<LinearKernel>(m, "LinearRunner");
   bind_runner<ConvKernel>(m, "ConvRunner");
-  m.def("linear_kernels", &linear_kernels, "rows"_a, "cols"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false);
+  m.def("linear_kernels", &linear_kernels, "rows"_a, "cols"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false, "signs"_a = false,
+        "step"_a = nb::none(), "zero"_a = nb::none());
   m.def("conv_kernels", &conv_kernels, "sizes"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false);
 }

@@ -64,13 +64,17 @@ static_assert(TERSENET_MAX_DIMS == tersenet::kMaxDims, "the C header and the cor
 
 extern "C" {
 
-tersenet_session* tersenet_open_bytes(const void* data, size_t size, int threads, char* error, size_t error_size) {
+tersenet_session* tersenet_open_bytes_with(const void* data, size_t size, const tersenet_options* given, char* error, size_t error_size) {
   std::string sentence;
   std::unique_ptr<tersenet_session> made;
   const int status = guarded(sentence, [&] {
     made = std::make_unique<tersenet_session>();
+    const tersenet_options wanted = given ? *given : tersenet_options{};
     tersenet::SessionOptions options;
-    options.threads = threads > 0 ? threads : int(std::max(1u, std::thread::hardware_concurrency()));
+    options.threads = wanted.threads > 0 ? wanted.threads : int(std::max(1u, std::thread::hardware_concurrency()));
+    options.int8 = wanted.int8 != 0;
+    options.batch = size_t(std::max<uint64_t>(wanted.batch, 1));
+    options.max_bytes = wanted.max_bytes;
     made->session = std::make_unique<tersenet::Session>(static_cast<const uint8_t*>(data), size, options);
     made->outputs = made->session->output_names();
   });
@@ -78,14 +82,26 @@ tersenet_session* tersenet_open_bytes(const void* data, size_t size, int threads
   return status ? nullptr : made.release();
 }
 
-tersenet_session* tersenet_open(const char* path, int threads, char* error, size_t error_size) {
+tersenet_session* tersenet_open_with(const char* path, const tersenet_options* options, char* error, size_t error_size) {
   std::string sentence;
   std::vector<uint8_t> data;
   if (guarded(sentence, [&] { data = read_whole(path); })) {
     tell(sentence, error, error_size);
     return nullptr;
   }
-  return tersenet_open_bytes(data.data(), data.size(), threads, error, error_size);
+  return tersenet_open_bytes_with(data.data(), data.size(), options, error, error_size);
+}
+
+tersenet_session* tersenet_open_bytes(const void* data, size_t size, int threads, char* error, size_t error_size) {
+  tersenet_options options{};
+  options.threads = threads;
+  return tersenet_open_bytes_with(data, size, &options, error, error_size);
+}
+
+tersenet_session* tersenet_open(const char* path, int threads, char* error, size_t error_size) {
+  tersenet_options options{};
+  options.threads = threads;
+  return tersenet_open_with(path, &options, error, error_size);
 }
 
 int tersenet_inputs(const tersenet_session* session) { return int(session->session->inputs().size()); }

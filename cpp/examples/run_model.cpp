@@ -1,12 +1,14 @@
 // Runs a .terse file on raw float32 numbers: the C++17 standard library and tersenet.h, nothing else.
 //
-//   run_model FILE.terse INPUT.bin [OUTPUT.bin]
+//   run_model [--int8] FILE.terse INPUT.bin [OUTPUT.bin]
 //
+// --int8 multiplies eight-bit integers: faster, and about 1 % off.
 // INPUT.bin holds the first input, little-endian float32, one example after the other; its length gives the batch.
 // Without OUTPUT.bin the position of the largest output of each example is printed.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <vector>
@@ -19,9 +21,16 @@ static int fail(const char* sentence) {
 }
 
 int main(int argc, char** argv) {
-  if (argc < 3) return fail("expected FILE.terse INPUT.bin [OUTPUT.bin]");
+  tersenet_options options{};
+  options.threads = 1;
+  if (argc > 1 && std::strcmp(argv[1], "--int8") == 0) {
+    options.int8 = 1;
+    --argc;
+    ++argv;
+  }
+  if (argc < 3) return fail("expected [--int8] FILE.terse INPUT.bin [OUTPUT.bin]");
   char error[512];
-  tersenet_session* session = tersenet_open(argv[1], 1, error, sizeof error);
+  tersenet_session* session = tersenet_open_with(argv[1], &options, error, sizeof error);
   if (session == nullptr) return fail(error);
 
   tersenet_shape shape;

@@ -37,6 +37,20 @@ tersenet_session* tersenet_open(const char* path, int threads, char* error, size
 /* The same from bytes in memory, which may go afterwards. */
 tersenet_session* tersenet_open_bytes(const void* data, size_t size, int threads, char* error, size_t error_size);
 
+/* How a file is opened; a struct of zeros has the defaults. */
+typedef struct {
+  int threads;        /* 0: one on each core */
+  int int8;           /* not 0: linear layers and convolutions multiply eight-bit integers, where they fit. Faster, and other
+                         answers: about 1 % of the largest output. 0: float32 */
+  uint64_t batch;     /* that kernels are chosen for, any runs; 0: 1 */
+  uint64_t max_bytes; /* the most that weights may decode to, and that values may take; 0: 1000 times the file's length (64
+                         MiB to 16 GiB), and 16 GiB */
+} tersenet_options;
+
+/* The same with options; NULL has the defaults. */
+tersenet_session* tersenet_open_with(const char* path, const tersenet_options* options, char* error, size_t error_size);
+tersenet_session* tersenet_open_bytes_with(const void* data, size_t size, const tersenet_options* options, char* error, size_t error_size);
+
 int tersenet_inputs(const tersenet_session* session);
 int tersenet_outputs(const tersenet_session* session);
 

@@ -24,18 +24,18 @@ double time_us(const std::function<void()>& run) {
   return best;
 }
 
-// Half of it zeros, as after a ReLU.
-AlignedVector<float> sample(size_t count) {
+// Half of it zeros, as after a ReLU; or signs.
+AlignedVector<float> sample(size_t count, bool signs) {
   AlignedVector<float> x(count);
   uint32_t state = 1;
   for (size_t i = 0; i < count; ++i) {
     state = state * 1664525u + 1013904223u;
-    x[i] = std::max(0.0f, float(int32_t(state)) * (1.0f / 2147483648.0f));
+    x[i] = signs ? (int32_t(state) < 0 ? -1.0f : 1.0f) : std::max(0.0f, float(int32_t(state)) * (1.0f / 2147483648.0f));
   }
   return x;
 }
 
-enum class Family { int8, sparse, dense };
+enum class Family { int8, binary, codes, sparse, dense };
 
 // Families in the order in which they are likely to win; `make(family, found)` appends a family's kernels.
 template <class Kernel, class Make>
@@ -44,8 +44,9 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
   AlignedVector<float> x, y;
   double best_us = 0;
   size_t least_bytes = SIZE_MAX;
-  for (Family family : {Family::int8, Family::sparse, Family::dense}) {
-    if (family == Family::int8 ? !options.int8 : options.int8 && choice.kernel) continue;
+  for (Family family : {Family::int8, Family::binary, Family::codes, Family::sparse, Family::dense}) {
+    const bool exact = family == Family::binary && options.signs;  // integers too
+    if (family == Family::int8 ? !options.int8 : options.int8 && choice.kernel && !exact) continue;
     if (family == Family::dense && options.wanted.empty() && choice.kernel && dense_bytes > std::max<uint64_t>(kDenseFree, 2 * least_bytes)) continue;
     std::vector<std::unique_ptr<Kernel>> found;
     make(family, found);
@@ -57,7 +58,7 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
         return choice;
       }
       if (x.size() == 0) {
-        x = sample(x_size);
+        x = sample(x_size, options.signs);
         y = AlignedVector<float>(y_size);
       }
       const double took = time_us([&] { kernel->run(x.data(), options.batch, {}, y.data(), pool); });
@@ -76,9 +77,11 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
 }  // namespace
 
 Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& options, Pool& pool) {
-  const KernelRequest request{options.cpu, options.wanted, options.range};
+  const KernelRequest request{options.cpu, options.wanted, options.range, options.signs};
   const auto make = [&](Family family, LinearKernels& found) {
     if (family == Family::int8) add_int8_kernels(weight, request, found);
+    if (family == Family::binary) add_binary_kernels(weight, request, found);
+    if (family == Family::codes) add_codes_kernels(weight, request, found);
     if (family == Family::sparse) add_sparse_kernels(weight, request, found);
     if (family == Family::dense) add_dense_kernels(weight, request, found);
   };
@@ -86,7 +89,7 @@ Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& op
 }
 
 Choice<ConvKernel> choose_conv(const Matrix& weight, const ConvShape& shape, const ChooseOptions& options, Pool& pool) {
-  const KernelRequest request{options.cpu, options.wanted, options.range};
+  const KernelRequest request{options.cpu, options.wanted, options.range, options.signs};
   const auto make = [&](Family family, ConvKernels& found) {
     if (family == Family::int8) add_int8_kernels(weight, shape, request, found);
     if (family == Family::sparse) add_sparse_kernels(weight, shape, request, found);

@@ -46,6 +46,7 @@ float exponential(float x) { return std::exp(x); }
 float logarithm(float x) { return std::log(x); }
 float sine(float x) { return std::sin(x); }
 float cosine(float x) { return std::cos(x); }
+float sign(float x) { return float(x > 0) - float(x < 0); }  // of NaN 0, as PyTorch's
 
 void hardtanh(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool& pool) {
   const float low = float(node.number("min_val")), high = float(node.number("max_val"));
@@ -95,6 +96,13 @@ void clamp(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool
 void power(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool& pool) {
   const float exponent = float(node.number("exponent"));
   if (exponent == 2) return map(inputs, outputs, pool, [](float x) { return x * x; });
+  // Local response normalisation's. Of -infinity pow gives infinity.
+  if (exponent == 0.75f) {
+    return map(inputs, outputs, pool, [](float x) {
+      const float kept = x < -std::numeric_limits<float>::max() ? -x : x;
+      return std::sqrt(kept) * std::sqrt(std::sqrt(kept));
+    });
+  }
   map(inputs, outputs, pool, [=](float x) { return std::pow(x, exponent); });
 }
 
@@ -198,6 +206,7 @@ void add_elementwise_rules(Rules& rules) {
       {55, false, same, run_plain<logarithm>}, {56, false, same, run_plain<sine>},
       {57, false, same, run_plain<cosine>},    {58, false, same, clamp},
       {84, false, infer_to_float, to_float},   {87, true, same_any, nullptr},
+      {88, false, same, run_plain<sign>},
       {89, false, infer_fake_quantize, fake_quantize},
   };
   rules.insert(rules.end(), ours.begin(), ours.end());

@@ -55,7 +55,7 @@ int8_t Int8Weight::level(const Matrix& weight, size_t entry, uint32_t row) const
 
 bool fits_int8(const Matrix& weight) {
   if (weight.cols > kInt8MaxColumns) return false;
-  const std::vector<float>& values = weight.shared() ? weight.codebook : weight.value;
+  const std::vector<float>& values = weight.stepped() ? weight.step : weight.shared() ? weight.codebook : weight.value;
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
 }
 
@@ -63,7 +63,7 @@ Int8Weight int8_weight(const Matrix& weight) {
   Int8Weight made;
   made.step.resize(weight.rows);
   made.sum.resize(weight.rows);
-  if (weight.shared() && weight.codebook.size() < kWsell8Codes) {
+  if (weight.shared() && !weight.stepped() && weight.codebook.size() < kWsell8Codes) {
     const float step = step_of(weight.codebook.size(), [&](size_t i) { return weight.codebook[i]; });
     std::fill(made.step.begin(), made.step.end(), step);
     for (float value : weight.codebook) made.codebook.push_back(nearest(value, step));

@@ -93,6 +93,7 @@ constexpr Row kRows[] = {
     {85, "channel_shuffle", "self:x groups:i", 1},
     {86, "pixel_shuffle", "self:x upscale_factor:i", 1},
     {87, "feature_dropout", "input:x p:f=0.5", 1},
+    {88, "sign", "self:x", 1},
     {89, "fake_quantize", "self:x scale:f zero_point:i quant_min:i quant_max:i", 1},
 };
 

@@ -43,20 +43,26 @@ class SparsePanelMatrix : public PanelMatrix {
  public:
   SparsePanelMatrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels) : PanelMatrix(rows, weight.cols), multiply_(kernels.sparse) {
     const uint32_t first = weight.row_start[from], count = weight.row_start[from + rows] - first;
-    col_.reserve(count);
-    value_.reserve(count);
+    col_.resize(count);
+    value_.resize(count);
+    start_.reserve(size_t(tiles()) * rows + 1);
+    uint32_t at = 0;
+    const float* const codebook = weight.shared() ? weight.codebook.data() : nullptr;
     std::vector<uint32_t> next(weight.row_start.begin() + from, weight.row_start.begin() + from + rows);
     for (uint32_t tile = 0; tile < tiles(); ++tile) {
       const uint32_t begin = tile * kTileDepth, end = begin + tile_depth(tile);
       for (uint32_t r = 0; r < rows; ++r) {
-        start_.push_back(uint32_t(col_.size()));
-        for (uint32_t& e = next[r]; e < weight.row_start[from + r + 1] && weight.col[e] < end; ++e) {
-          col_.push_back(uint16_t(weight.col[e] - begin));
-          value_.push_back(weight.at(e));
+        start_.push_back(at);
+        uint32_t e = next[r];
+        const uint32_t last = weight.row_start[from + r + 1];
+        for (; e < last && weight.col[e] < end; ++e, ++at) {
+          col_[at] = uint16_t(weight.col[e] - begin);
+          value_[at] = codebook ? codebook[weight.code[e]] : weight.value[e];
         }
+        next[r] = e;
       }
     }
-    start_.push_back(uint32_t(col_.size()));
+    start_.push_back(at);
   }
 
   size_t bytes() const override { return start_.size() * 4 + col_.size() * 2 + value_.size() * 4; }

@@ -9,7 +9,7 @@
 namespace tersenet {
 namespace {
 
-constexpr int kLinear = 0, kConv1d = 1, kConv2d = 2, kBatchNorm = 4, kLstmCell = 9, kAdd = 40;
+constexpr int kLinear = 0, kConv1d = 1, kConv2d = 2, kBatchNorm = 4, kLstmCell = 9, kAdd = 40, kSign = 88;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 class Planner {
@@ -41,6 +41,7 @@ class Planner {
       if (leads_to_conv(node)) continue;  // the convolution will find it
       if (node.op->code == kLinear || node.op->code == kConv1d || node.op->code == kConv2d) {
         step.kind = node.op->code == kLinear || covers_image(node) ? StepKind::linear : StepKind::conv;
+        step.signs = are_signs(step.inputs[0]);
         take_pad(step);
         last = take_followers(step, i);
       } else if (node.op->code == kLstmCell) {
@@ -123,13 +124,29 @@ class Planner {
   void take_pad(Step& step) {
     const Node::Slot input = step.inputs[0];
     if (step.kind != StepKind::conv || input.ref.parameter) return;
+    const Node* node = source(input.ref.number);
+    if (node == nullptr || !leads_to_conv(*node)) return;
+    step.pad = node;
+    step.inputs[0] = node->tensors()[0];
+  }
+
+  // The node whose first output a value is, or null.
+  const Node* source(uint32_t value) const {
     // Nodes come in the order of their outputs.
-    const auto before = std::upper_bound(graph_.nodes.begin(), graph_.nodes.end(), input.ref.number, [](uint32_t value, const Node& node) { return value < node.first_output; });
-    if (before == graph_.nodes.begin()) return;
-    const Node& node = *std::prev(before);
-    if (node.first_output != input.ref.number || !leads_to_conv(node)) return;
-    step.pad = &node;
-    step.inputs[0] = node.tensors()[0];
+    const auto before = std::upper_bound(graph_.nodes.begin(), graph_.nodes.end(), value, [](uint32_t wanted, const Node& node) { return wanted < node.first_output; });
+    if (before == graph_.nodes.begin() || std::prev(before)->first_output != value) return nullptr;
+    return &*std::prev(before);
+  }
+
+  bool are_signs(Node::Slot slot) const {
+    while (slot.present && !slot.ref.parameter) {
+      const Node* node = source(slot.ref.number);
+      if (node == nullptr) return false;
+      if (node->op->code == kSign) return true;
+      if (!find_rule(node->op->code)->alias) return false;
+      slot = node->tensors()[0];
+    }
+    return false;
   }
 
   bool covers_image(const Node& node) const {

@@ -149,6 +149,32 @@ void for_each_out(const Sizes& out, const Body& body) {
   }
 }
 
+// Windows along the first axis alone, as local response normalisation has over channels: all of a plane at once.
+bool along_first(const PoolShape& p) {
+  bool alone = true;
+  for (size_t k = 1; k < kAxes; ++k) alone = alone && p.kernel[k] == 1 && p.stride[k] == 1 && p.before[k] == 0 && p.in[k] == p.out[k];
+  return alone && p.in[0] > 1;
+}
+
+template <class Divisor>
+void average_along_first(const PoolShape& p, const float* x, float* y, const Divisor& divisor) {
+  constexpr int64_t kPart = 256;
+  const int64_t plane = plane_size(p.in) / p.in[0];
+  for (int64_t out = 0; out < p.out[0]; ++out) {
+    const int64_t start = out * p.stride[0] - p.before[0], end = std::min(start + p.kernel[0], p.in[0] + p.before[0]);
+    const int64_t from = std::max<int64_t>(start, 0), to = std::min(end, p.in[0]);
+    const double by = divisor(end - start, std::max<int64_t>(to - from, 0));
+    for (int64_t first = 0; first < plane; first += kPart) {
+      const int64_t count = std::min(kPart, plane - first);
+      double sum[kPart] = {};
+      for (int64_t k = from; k < to; ++k) {
+        for (int64_t i = 0; i < count; ++i) sum[i] += double(x[k * plane + first + i]);
+      }
+      for (int64_t i = 0; i < count; ++i) *y++ = float(sum[i] / by);
+    }
+  }
+}
+
 template <int kCount>
 void run_average(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool& pool) {
   const PoolShape p = window_shape(node, inputs[0]->spec.shape, kCount, false);
@@ -159,6 +185,10 @@ void run_average(const Node& node, const Tensors& inputs, const Outputs& outputs
     for (uint64_t i = first; i < last; ++i) {
       const float* x = inputs[0]->f32() + i * uint64_t(plane_size(p.in));
       float* y = outputs[0]->f32() + i * uint64_t(plane_size(p.out));
+      if (along_first(p)) {
+        average_along_first(p, x, y, [&](int64_t whole, int64_t inside) { return given ? divisor : double(with_pad ? whole : inside); });
+        continue;
+      }
       for_each_out(p.out, [&](const Sizes& at) {
         Sizes from, to;
         int64_t inside = 1, whole = 1;

@@ -177,9 +177,10 @@ struct Session::Inside {
     return std::move(choice.kernel);
   }
 
-  std::unique_ptr<LinearKernel> linear_kernel(const TerseFile& file, uint32_t parameter, uint64_t rows_of_x, StepState& state, const std::optional<Int8Range>& range = {}) {
+  std::unique_ptr<LinearKernel> linear_kernel(const TerseFile& file, uint32_t parameter, uint64_t rows_of_x, StepState& state, const std::optional<Int8Range>& range = {}, bool signs = false) {
     ChooseOptions chosen = choose_options(parameter, size_t(rows_of_x));
     chosen.range = range;
+    chosen.signs = signs;
     Choice<LinearKernel> choice = choose_linear(matrix(file, parameter), chosen, *pool);
     return keep(std::move(choice), state, chosen.wanted);
   }
@@ -226,7 +227,7 @@ struct Session::Inside {
     if (step.inputs[0].ref.parameter) constant(file, step.inputs[0].ref.number);
     const Spec& x = spec_of(step.inputs[0].ref, specs);
     if (step.kind == StepKind::linear) {
-      state.linear = linear_kernel(file, weight.number, vectors(step, x), state, fixed_range(step.inputs[0].ref));
+      state.linear = linear_kernel(file, weight.number, vectors(step, x), state, fixed_range(step.inputs[0].ref), step.signs);
     } else {
       state.shape = shape_of_conv(step, x);
       check_images(state.shape, x.shape.size[0], open_limit());

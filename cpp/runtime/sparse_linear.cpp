@@ -46,36 +46,45 @@ Matrix subset(const Matrix& weight, const Keep& keep) {
   return part;
 }
 
-// Codes in the order of how often they occur, the most frequent first.
-std::vector<uint32_t> by_frequency(const Matrix& weight) {
-  std::vector<uint32_t> count(weight.codebook.size()), order(weight.codebook.size());
-  for (uint16_t code : weight.code) ++count[code];
-  std::iota(order.begin(), order.end(), 0u);
-  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return count[a] > count[b]; });
-  return order;
-}
+// Codes in the order of how often they occur, the most frequent first, and how many entries the first 31 of them have.
+struct Frequencies {
+  std::vector<uint32_t> order;
+  size_t served = 0;
 
-// How many entries have one of the 31 most frequent values.
-size_t served_by_wsell(const Matrix& weight, const std::vector<uint32_t>& order) {
-  std::vector<bool> served(weight.codebook.size(), false);
-  for (size_t i = 0; i < order.size() && i + 1 < kWsellCodes; ++i) served[order[i]] = true;
-  return size_t(std::count_if(weight.code.begin(), weight.code.end(), [&](uint16_t code) { return served[code]; }));
-}
+  explicit Frequencies(const Matrix& weight) : order(weight.codebook.size()) {
+    const size_t codes = order.size(), count = weight.code.size();
+    std::iota(order.begin(), order.end(), 0u);
+    served = count;
+    if (codes < kWsellCodes) return;  // all of them, in any order
+    std::vector<uint32_t> each(4 * codes);  // of every fourth entry: an addition need not wait for that of its neighbour
+    const uint16_t* code = weight.code.data();
+    size_t e = 0;
+    for (; e + 4 <= count; e += 4) {
+      for (size_t i = 0; i < 4; ++i) ++each[i * codes + code[e + i]];
+    }
+    for (; e < count; ++e) ++each[code[e]];
+    for (size_t c = 0; c < codes; ++c) each[c] += each[codes + c] + each[2 * codes + c] + each[3 * codes + c];
+    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return each[a] > each[b]; });
+    served = 0;
+    for (size_t i = 0; i + 1 < kWsellCodes; ++i) served += each[order[i]];
+  }
+};
 
 // The 31 most frequent values in the WSELL layout; the few entries with another value row by row beside it.
 class WsellLinear : public LinearKernel {
  public:
-  WsellLinear(const Matrix& weight, const char* name, WsellRun run) : name_(name), run_(run), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()) {
-    const std::vector<uint32_t> order = by_frequency(weight);
-    std::vector<uint8_t> number(weight.codebook.size(), 0);  // of each value in codebook_, 0 for none
-    for (size_t i = 0; i < order.size() && i + 1 < kWsellCodes; ++i) {
-      codebook_[i + 1] = weight.codebook[order[i]];
-      number[order[i]] = uint8_t(i + 1);
-    }
+  WsellLinear(const Matrix& weight, const std::vector<uint32_t>& order, const char* name, WsellRun run, WsellPack pack_group)
+      : name_(name), run_(run), pack_group_(pack_group), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()) {
     if (order.size() < kWsellCodes) {
-      pack(weight, number);
+      std::copy(weight.codebook.begin(), weight.codebook.end(), codebook_ + 1);
+      pack(weight, [](uint16_t code) { return uint32_t(code) + 1; });
     } else {
-      pack(subset(weight, [&](uint16_t code) { return number[code] != 0; }), number);
+      std::vector<uint8_t> number(weight.codebook.size(), 0);  // of each value in codebook_, 0 for none
+      for (size_t i = 0; i + 1 < kWsellCodes; ++i) {
+        codebook_[i + 1] = weight.codebook[order[i]];
+        number[order[i]] = uint8_t(i + 1);
+      }
+      pack(subset(weight, [&](uint16_t code) { return number[code] != 0; }), [&](uint16_t code) { return uint32_t(number[code]); });
       const Matrix rest = subset(weight, [&](uint16_t code) { return number[code] == 0; });
       rest_start_ = rest.row_start;
       rest_col_ = rest.col;
@@ -87,7 +96,7 @@ class WsellLinear : public LinearKernel {
 
   const char* name() const override { return name_; }
   size_t bytes() const override {
-    return (start_.size() + perm_.size() + base_.size() + rest_start_.size() + 2 * rest_col_.size()) * 4 + slots_.size_bytes() + sizeof codebook_;
+    return (start_.size() + perm_.size() + base_.size() + rest_start_.size() + 2 * rest_col_.size()) * 4 + 64 * base_.size() + sizeof codebook_;
   }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
@@ -117,6 +126,7 @@ class WsellLinear : public LinearKernel {
  private:
   const char* name_;
   WsellRun run_;
+  WsellPack pack_group_;
   uint32_t rows_, cols_;
   size_t entries_;
   float codebook_[kWsellCodes] = {};
@@ -150,7 +160,8 @@ class WsellLinear : public LinearKernel {
   }
 
   // Most non-zeros first, so that the rows of a group end together.
-  void pack(const Matrix& weight, const std::vector<uint8_t>& number) {
+  template <class Number>
+  void pack(const Matrix& weight, const Number& number) {
     std::vector<uint32_t> order(rows_);
     std::iota(order.begin(), order.end(), 0u);
     const auto count = [&](uint32_t r) { return weight.row_start[r + 1] - weight.row_start[r]; };
@@ -159,47 +170,43 @@ class WsellLinear : public LinearKernel {
     order.resize(size_t(all) * kWsellRows, kNoRow);
     perm_ = std::move(order);
     start_.push_back(0);
-    std::vector<uint32_t> slots;
-    slots.reserve(weight.entries() / 24 * 16);
-    base_.reserve(weight.entries() / 24);
+    std::vector<uint32_t> word, base, slot;
+    size_t entries = 0;
+    const uint32_t last = cols_ > kWsellWindow ? cols_ - kWsellWindow : 0;
     for (uint32_t g = 0; g < all; ++g) {
-      pack_group(weight, number, perm_.data() + size_t(g) * kWsellRows, slots);
+      uint32_t begin[kWsellRows] = {}, end[kWsellRows] = {};
+      const uint32_t* rows = perm_.data() + size_t(g) * kWsellRows;
+      uint32_t count = 0;
+      for (uint32_t k = 0; k < kWsellRows && rows[k] != kNoRow; ++k) {
+        const uint32_t from = weight.row_start[rows[k]], more = weight.row_start[rows[k] + 1] - from;
+        begin[k] = count;
+        end[k] = count += more;
+        if (word.size() < count) word.resize(2 * size_t(count));
+        const uint32_t* col = weight.col.data() + from;
+        const uint16_t* code = weight.code.data() + from;
+        uint32_t* to = word.data() + begin[k];
+        for (uint32_t e = 0; e < more; ++e) to[e] = col[e] << 5 | number(code[e]);
+      }
+      base.resize(std::max<size_t>(base.size(), count));
+      slot.resize(std::max<size_t>(slot.size(), 16 * size_t(count)));
+      const uint32_t steps = pack_group_(word.data(), begin, end, last, base.data(), slot.data());
+      entries += count;
+      reserve(base_.size() + steps, double(weight.entries()) / double(std::max<size_t>(entries, 1)));
+      std::copy(slot.begin(), slot.begin() + 16 * size_t(steps), slots_.begin() + 16 * base_.size());
+      base_.insert(base_.end(), base.begin(), base.begin() + steps);
       start_.push_back(uint32_t(base_.size()));
     }
-    base_.shrink_to_fit();
-    slots_ = AlignedVector<uint32_t>(slots.size());
-    std::copy(slots.begin(), slots.end(), slots_.begin());
   }
 
-  // The window begins at the first column that any row still needs; every row with a column inside it takes part.
-  void pack_group(const Matrix& weight, const std::vector<uint8_t>& number, const uint32_t* rows, std::vector<uint32_t>& slots) {
-    constexpr uint32_t kDone = 0x7fffffff;
-    const uint32_t last = cols_ > kWsellWindow ? cols_ - kWsellWindow : 0;
-    const uint32_t* col = weight.col.data();
-    const uint16_t* code = weight.code.data();
-    uint32_t cursor[kWsellRows] = {}, end[kWsellRows] = {}, next[kWsellRows];
-    for (uint32_t k = 0; k < kWsellRows; ++k) {
-      next[k] = kDone;
-      if (rows[k] == kNoRow) continue;
-      cursor[k] = weight.row_start[rows[k]];
-      end[k] = weight.row_start[rows[k] + 1];
-      if (cursor[k] < end[k]) next[k] = col[cursor[k]];
-    }
-    for (;;) {
-      uint32_t base = kDone;
-      for (uint32_t k = 0; k < kWsellRows; ++k) base = next[k] < base ? next[k] : base;
-      if (base == kDone) return;
-      base = std::min(base, last);
-      base_.push_back(base);
-      uint32_t step[16] = {};
-      for (uint32_t k = 0; k < kWsellRows; ++k) {
-        const uint32_t offset = next[k] - base;
-        if (offset >= kWsellWindow) continue;
-        step[k % 16] |= (offset | uint32_t(number[code[cursor[k]]]) << 5) << 10 * (k / 16);
-        next[k] = ++cursor[k] < end[k] ? col[cursor[k]] : kDone;
-      }
-      slots.insert(slots.end(), step, step + 16);
-    }
+  // Room for so many steps, and for those to come where `times` as many entries have as many steps each: what stays
+  // unused at the end is never touched.
+  void reserve(size_t steps, double times) {
+    if (16 * steps <= slots_.size()) return;
+    const size_t all = std::max(steps, size_t(1.05 * double(steps) * times));
+    AlignedVector<uint32_t> more(16 * all, Uninitialised());
+    std::copy(slots_.begin(), slots_.begin() + 16 * base_.size(), more.begin());
+    slots_ = std::move(more);
+    base_.reserve(all);
   }
 };
 
@@ -258,12 +265,18 @@ void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, Line
   const Cpu cpu = request.cpu;
   const char* wsell = cpu == Cpu::scalar ? "wsell48/scalar" : "wsell48/avx512";
   WsellRun run = cpu == Cpu::scalar ? wsell_run_scalar : nullptr;
+  WsellPack pack = wsell_pack_scalar;
 #if defined(TERSENET_AVX512)
-  if (cpu == Cpu::avx512 || cpu == Cpu::avx512vnni) run = wsell_run_avx512;
+  if (cpu == Cpu::avx512 || cpu == Cpu::avx512vnni) {
+    run = wsell_run_avx512;
+    pack = wsell_pack_avx512;
+  }
 #endif
-  if (run && request.wants(wsell) && weight.shared()) {
-    const size_t served = served_by_wsell(weight, by_frequency(weight));
-    if (served >= weight.entries() - weight.entries() / kRestShare) found.push_back(std::make_unique<WsellLinear>(weight, wsell, run));
+  if (run && request.wants(wsell) && weight.shared() && weight.cols < kWsellColumns) {
+    const Frequencies frequent(weight);
+    if (frequent.served >= weight.entries() - weight.entries() / kRestShare) {
+      found.push_back(std::make_unique<WsellLinear>(weight, frequent.order, wsell, run, pack));
+    }
   }
   add_sparse_panel_kernel(weight, request, found);
   const bool narrow = CsrLinear::narrow(weight.cols);

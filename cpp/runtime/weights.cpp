@@ -7,15 +7,30 @@ namespace tersenet {
 namespace {
 
 // Elements of one subtree: `index` is empty where all are there in order, else each entry's flat place, in any order.
-// Values as in a Matrix: code and codebook, or value.
+// Values as in a Matrix: code and codebook, or value. Equal runs of entries have a step and a zero each, or none has.
 struct Entries {
   bool all = true;
   std::vector<uint32_t> index;
   std::vector<float> codebook;
   std::vector<uint16_t> code;
   std::vector<float> value;
+  std::vector<float> step, zero;
 
   size_t size() const { return codebook.empty() ? value.size() : code.size(); }
+
+  // Steps multiplied out: a value for each entry.
+  void level() {
+    if (step.empty()) return;
+    const size_t run = code.size() / step.size();
+    value.resize(code.size());
+    for (size_t k = 0, e = 0; k < step.size(); ++k) {
+      for (const size_t end = e + run; e < end; ++e) value[e] = quiet((codebook[code[e]] - zero[k]) * step[k]);
+    }
+    step.clear();
+    zero.clear();
+    code.clear();
+    codebook.clear();
+  }
 };
 
 class EntryReader {
@@ -31,15 +46,85 @@ class EntryReader {
         if (shareable(node)) return looked_up(node);
         break;
       case kAffine:
-        if (child(node, 2).numel == 1 && child(node, 0).alphabet <= kMostShared) return stepped(node);
+        if (child(node, 0).alphabet > kMostShared || node.numel == 0) break;
+        return child(node, 2).numel == 1 ? scaled(node) : stepped(node);
         break;
       default: break;
     }
     return plain(node);
   }
 
+  // Deep Compression's layer, shared values at gaps one after the other: columns, rows and codes as they come, with nothing
+  // laid out on the way. False where the tree is another, or where too many are there to be sparse.
+  bool placed(const StorageNode& top, Matrix& matrix) const {
+    const StorageNode* node = &top;
+    while (node->kind == kReshape) node = &child(*node, 0);
+    if (node->kind != kScatter || node->variant || child(*node, 1).kind != kTable || !shareable(child(*node, 1))) return false;
+    const StorageNode &values = child(*node, 1), &entries = child(values, 0), &index = child(values, 1);
+    if (values.shape.ndim != 1 || double(values.numel) > kSparseBelow * double(top.numel)) return false;
+    const Buffer entry = decoder_.decoded(entries);
+    if (std::find(entry.as<float>(), entry.as<float>() + entries.numel, 0.0f) != entry.as<float>() + entries.numel) return false;
+    matrix.sparse = true;
+    matrix.codebook.assign(entry.as<float>(), entry.as<float>() + entries.numel);
+    {
+      const Buffer indices = decoder_.decoded(index);
+      decoder_.check_index(index, indices.as(), entries.numel);
+      with_item(index.item, [&](auto t) {
+        const auto* from = indices.as<decltype(t)>();
+        matrix.code.assign(from, from + values.numel);
+      });
+    }
+    const Buffer symbols = decoder_.decoded(child(*node, 0));
+    matrix.col.resize(size_t(values.numel));
+    matrix.row_start.assign(size_t(matrix.rows) + 1, uint32_t(values.numel));
+    matrix.row_start[0] = 0;
+    const StorageNode& position = child(*node, 0);
+    with_item(position.item, [&](auto t) { to_columns(symbols.as<decltype(t)>(), position, matrix); });
+    return true;
+  }
+
  private:
   static constexpr uint64_t kMostShared = 65536;
+
+  // The columns and the first entry of each row, as StorageDecoder::for_places has the places. Where gaps have few values
+  // about half of them are fillers, which no branch foresees: a column is written for each and counts where it is one.
+  template <class T>
+  static void to_columns(const T* gaps, const StorageNode& position, Matrix& matrix) {
+    const T filler = T(position.alphabet - 1);
+    const size_t count = size_t(position.numel), blocks = matrix.col.size();
+    const uint64_t size = uint64_t(matrix.rows) * matrix.cols, cols = matrix.cols;
+    uint32_t *const col = matrix.col.data(), *row = matrix.row_start.data();
+    uint64_t where = 0, begin = 0, end = cols;  // where: at most size before each addition
+    uint32_t *to = col, *const last = col + blocks;
+    const T *at_gap = gaps, *const stop = gaps + count;
+    const auto step = [&] {
+      const T gap = *at_gap++;
+      const uint64_t at = where + gap, there = gap != filler;
+      if (at >= end) {
+        if (at >= size) {
+          if (there) refuse("a scatter names place " + str(at) + "; there are " + str(size) + " places");
+          where = size;
+          return;
+        }
+        for (; at >= end; begin = end, end += cols) *++row = uint32_t(to - col);
+      }
+      *to = uint32_t(at - begin);
+      to += there;
+      where = at + there;
+    };
+    constexpr ptrdiff_t kAtOnce = 64;
+    while (stop - at_gap >= kAtOnce && last - to >= kAtOnce) {
+      for (ptrdiff_t k = 0; k < kAtOnce; ++k) step();
+    }
+    while (at_gap < stop && to < last) step();
+    const size_t placed = size_t(to - col);
+    size_t i = size_t(at_gap - gaps);
+    for (; i < count; ++i) {
+      if (gaps[i] != filler) refuse("a scatter names more places than the " + str(blocks) + " values it has");
+    }
+    if (placed != blocks) refuse("a scatter names " + str(placed) + " places for " + str(blocks) + " values");
+  }
+
   using Buffer = StorageDecoder::Buffer;
   const StorageTree& tree_;
   StorageDecoder decoder_;
@@ -78,7 +163,7 @@ class EntryReader {
   }
 
   // (level - zero) * step with one step: the levels are codes of a codebook that is made here.
-  Entries stepped(const StorageNode& node) const {
+  Entries scaled(const StorageNode& node) const {
     const StorageNode &levels = child(node, 0), &zero = child(node, 1), &step = child(node, 2);
     const Buffer level = decoder_.decoded(levels), zeros = decoder_.decoded(zero), steps = decoder_.decoded(step);
     uint32_t origin = 0;
@@ -87,6 +172,21 @@ class EntryReader {
     for (uint64_t code = 0; code < levels.alphabet; ++code) {
       found.codebook.push_back(quiet(float(int32_t(code) - int32_t(origin)) * steps.as<float>()[0]));
     }
+    found.code = codes(levels, level);
+    return found;
+  }
+
+  // The same with a step, and perhaps a zero, for each of equal runs.
+  Entries stepped(const StorageNode& node) const {
+    const StorageNode &levels = child(node, 0), &zero = child(node, 1), &step = child(node, 2);
+    const Buffer level = decoder_.decoded(levels), zeros = decoder_.decoded(zero), steps = decoder_.decoded(step);
+    Entries found;
+    found.step.assign(steps.as<float>(), steps.as<float>() + step.numel);
+    found.zero.resize(found.step.size());
+    with_item(zero.item, [&](auto t) {
+      for (size_t k = 0; k < found.zero.size(); ++k) found.zero[k] = float(zeros.as<decltype(t)>()[zero.numel == 1 ? 0 : k]);
+    });
+    for (uint64_t code = 0; code < levels.alphabet; ++code) found.codebook.push_back(float(code));
     found.code = codes(levels, level);
     return found;
   }
@@ -100,6 +200,7 @@ class EntryReader {
     uint32_t* const to = place.data();
     decoder_.for_places(node, symbols.as(), blocks, [to](uint64_t where, uint64_t i) { to[i] = uint32_t(where); });
     Entries found = read(values);
+    found.level();
     if (found.all && block == 1) {
       found.index = std::move(place);
     } else {
@@ -118,6 +219,7 @@ class EntryReader {
   Entries permuted(const StorageNode& node) const {
     const StorageNode& source = child(node, 0);
     Entries found = read(source);
+    found.level();
     if (found.all) number(found.index, size_t(source.numel));
     found.all = false;
     const int ndim = node.shape.ndim;
@@ -147,15 +249,31 @@ void pick(std::vector<T>& values, const std::vector<uint32_t>& order) {
   values.swap(picked);
 }
 
-// Ascending places; each occurs once, since every node writes an element at most once.
-void sort_by_place(Entries& entries) {
+// Ascending places; each occurs once, since every node writes an element at most once. Entries of a tensor that was
+// permuted mostly come in order within each row: they are dealt out to the rows first.
+void sort_by_place(Entries& entries, uint32_t rows, uint32_t cols) {
   if (entries.all || std::is_sorted(entries.index.begin(), entries.index.end())) return;
-  std::vector<uint32_t> order(entries.index.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return entries.index[a] < entries.index[b]; });
+  const std::vector<uint32_t>& index = entries.index;
+  std::vector<uint32_t> order(index.size()), next(size_t(rows) + 1);
+  for (uint32_t at : index) ++next[at / cols + 1];
+  for (uint32_t r = 0; r < rows; ++r) next[r + 1] += next[r];
+  for (uint32_t e = 0; e < index.size(); ++e) order[next[index[e] / cols]++] = e;
+  const auto before = [&](uint32_t a, uint32_t b) { return index[a] < index[b]; };
+  if (!std::is_sorted(order.begin(), order.end(), before)) std::sort(order.begin(), order.end(), before);
   pick(entries.index, order);
   pick(entries.code, order);
   pick(entries.value, order);
+}
+
+// Whether runs lie in rows, are worth a step, and hold too few zeros for a sparse form of free values to be smaller.
+bool keeps_steps(const Entries& entries, uint32_t rows, uint32_t cols) {
+  const size_t run = size_t(rows) * cols / entries.step.size();
+  if (run < kLeastRun || (run % cols != 0 && cols % run != 0)) return false;
+  size_t zeros = 0;
+  for (size_t k = 0, e = 0; k < entries.step.size(); ++k) {
+    for (const size_t end = e + run; e < end; ++e) zeros += float(entries.code[e]) == entries.zero[k];
+  }
+  return double(entries.code.size() - zeros) > kSteppedSparseBelow * double(entries.code.size());
 }
 
 void drop_unused(Matrix& matrix) {
@@ -180,15 +298,26 @@ Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t 
   if (!top.is_float || top.numel != uint64_t(rows) * cols || top.numel >= uint64_t(1) << 31) {
     refuse("a weight of " + str(top.numel) + " elements cannot be run as " + str(rows) + " x " + str(cols));
   }
-  Entries entries = EntryReader(tree, kernels).read(top);
-  sort_by_place(entries);
-  const size_t count = entries.size();
+  const EntryReader reader(tree, kernels);
   Matrix matrix;
   matrix.rows = rows;
   matrix.cols = cols;
+  if (reader.placed(top, matrix)) {
+    drop_unused(matrix);
+    return matrix;
+  }
+  Entries entries = reader.read(top);
+  if (!entries.step.empty() && !keeps_steps(entries, rows, cols)) entries.level();
+  sort_by_place(entries, rows, cols);
+  const size_t count = entries.size();
   matrix.codebook = std::move(entries.codebook);
   matrix.code = std::move(entries.code);
   matrix.value = std::move(entries.value);
+  if (!entries.step.empty()) {
+    matrix.step = std::move(entries.step);
+    matrix.zero = std::move(entries.zero);
+    return matrix;
+  }
   size_t zeros = 0;
   for (size_t e = 0; e < count; ++e) zeros += matrix.at(e) == 0.0f;
   if (double(count - zeros) > kSparseBelow * double(top.numel)) {

@@ -70,5 +70,37 @@ void wsell_run_avx512(const Wsell& weight, uint32_t from, uint32_t to, const flo
   }
 }
 
+// The next words of 48 rows are three registers, and so are the places they come from.
+uint32_t wsell_pack_avx512(const uint32_t* word, const uint32_t* begin, const uint32_t* end, uint32_t last, uint32_t* base, uint32_t* slot) {
+  const __m512i done = _mm512_set1_epi32(-1), one = _mm512_set1_epi32(1), code = _mm512_set1_epi32(31);
+  __m512i cursor[3], stop[3], next[3];
+  const auto more = [&](int i, __mmask16 asked) {
+    return _mm512_mask_i32gather_epi32(done, asked & _mm512_cmplt_epu32_mask(cursor[i], stop[i]), cursor[i], word, 4);
+  };
+  for (int i = 0; i < 3; ++i) {
+    cursor[i] = _mm512_loadu_si512(begin + 16 * i);
+    stop[i] = _mm512_loadu_si512(end + 16 * i);
+    next[i] = more(i, 0xffff);
+  }
+  for (uint32_t steps = 0;; ++steps, slot += 16) {
+    const uint32_t first = _mm512_reduce_min_epu32(_mm512_min_epu32(next[0], _mm512_min_epu32(next[1], next[2])));
+    if (first == kWsellDone) return steps;
+    const uint32_t window = first >> 5 < last ? first >> 5 : last;
+    base[steps] = window;
+    const __m512i from = _mm512_set1_epi32(int(window)), limit = _mm512_set1_epi32(int((window + kWsellWindow) << 5));
+    __m512i step = _mm512_setzero_si512();
+#pragma GCC unroll 3
+    for (int i = 2; i >= 0; --i) {
+      const __mmask16 inside = _mm512_cmplt_epu32_mask(next[i], limit);
+      const __m512i offset = _mm512_sub_epi32(_mm512_srli_epi32(next[i], 5), from);
+      const __m512i field = _mm512_or_si512(offset, _mm512_slli_epi32(_mm512_and_si512(next[i], code), 5));
+      step = _mm512_or_si512(_mm512_slli_epi32(step, 10), _mm512_maskz_mov_epi32(inside, field));
+      cursor[i] = _mm512_mask_add_epi32(cursor[i], inside, cursor[i], one);
+      next[i] = _mm512_mask_mov_epi32(next[i], inside, more(i, inside));
+    }
+    _mm512_storeu_si512(slot, step);
+  }
+}
+
 }  // namespace tersenet
 #endif

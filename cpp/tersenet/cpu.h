@@ -11,7 +11,7 @@
 
 namespace tersenet {
 
-// Columns include those before them, but for NEON, which stands for itself on ARM. avx512vnni also has VBMI.
+// Columns include those before them, but for NEON, which stands for itself on ARM. avx512vnni also has VBMI and VPOPCNTDQ.
 enum class Cpu { scalar = 0, avx2 = 1, avx512 = 2, avx512vnni = 3, neon = 4 };
 
 inline const char* cpu_name(Cpu cpu) {
@@ -38,7 +38,7 @@ inline Cpu cpu_best() {
   if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
 #if defined(TERSENET_AVX512VNNI)
-    if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni")) return Cpu::avx512vnni;
+    if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq")) return Cpu::avx512vnni;
 #endif
     return Cpu::avx512;
   }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "tersenet/huffman_kernel.h"
+#include "tersenet/kernels/binary.h"
+#include "tersenet/kernels/codes.h"
 #include "tersenet/kernels/csr.h"
 #include "tersenet/kernels/int8.h"
 #include "tersenet/kernels/panel.h"
@@ -17,8 +19,18 @@ PanelKernels panel_kernels_avx2();
 PanelKernels panel_kernels_avx512();
 PanelKernels panel_kernels_neon();
 void wsell_run_avx512(const Wsell& weight, uint32_t from, uint32_t to, const float* x, size_t x_step, int count, float* sums);
+uint32_t wsell_pack_avx512(const uint32_t* word, const uint32_t* begin, const uint32_t* end, uint32_t last, uint32_t* base, uint32_t* slot);
 Int8Kernels int8_kernels_avx512vnni();
 void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
+CodesKernels codes_kernels_avx2();
+CodesKernels codes_kernels_avx512();
+CodesKernels codes_kernels_neon();
+void add_codes_avx512vnni(CodesKernels& kernels);  // to those of avx512
+// Each overwrites the entries that it speeds up; avx512vnni those of avx512.
+void add_binary_avx2(BinaryKernels& kernels);
+void add_binary_avx512(BinaryKernels& kernels);
+void add_binary_avx512vnni(BinaryKernels& kernels);
+void add_binary_neon(BinaryKernels& kernels);
 void csr16_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 void csr32_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 

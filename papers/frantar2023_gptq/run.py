@@ -1,8 +1,9 @@
 """Post-training quantization with error feedback against nearest values: `python run.py [NAME ...]`.
 
 The published ResNets are stored in a few bits a weight, by 256 training images without labels and without training; the
-network that each file holds is scored on the whole test set. Finished rows are kept in --work. Writes expected.json and
-table.md.
+network that each file holds is scored on the whole test set. Where layers' inputs are eight-bit integers too, by ranges
+that the same images fix, the file is scored in torch and in the runtime, on whose integers it runs. Finished rows are
+kept in --work. Writes expected.json and table.md.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import torch
 
-from tersenet import artifact
+from tersenet import artifact, runtime
 from tersenet.container import decode
 from tersenet.graph import Network, capture
 from tersenet.recipes import Recipe, Task, run
@@ -37,17 +38,22 @@ IMAGES = 256
 
 @dataclass(frozen=True)
 class Way:
-    """A form, and how many points of test accuracy the claim lets feedback lose; None where there is no claim."""
+    """A form, and how many points of test accuracy the claim lets feedback lose; None where there is no claim.
+
+    activations   eight-bit integers for what layers read, their ranges from the same images
+    """
 
     title: str
     step: dict[str, Any]
     lost_points: float | None = None
+    activations: bool = False
 
 
 WAYS = {
     "uniform 8": Way("8 bits, a step a channel", {"form": "uniform", "bits": 8}, 0.1),
     "uniform 4": Way("4 bits, a step a channel", {"form": "uniform", "bits": 4}, 1.0),
     "codebook 3": Way("3 bits, 8 shared values", {"form": "codebook", "bits": 3, "init": "optimum"}, 2.0),
+    "integers 8": Way("8 bits, inputs too", {"form": "uniform", "bits": 8}, activations=True),
     "uniform 3": Way("3 bits, a step a channel", {"form": "uniform", "bits": 3}),
     "codebook 2": Way("2 bits, 4 shared values", {"form": "codebook", "bits": 2, "init": "optimum"}),
     "ternary": Way("-a, 0, a, one a a channel", {"form": "ternary"}),
@@ -85,6 +91,8 @@ def dense(name: str) -> tuple[Network, Any]:
 def stored(net: Network, train: Any, way: Way, calibrate: int, run_dir: Path) -> bytes:
     """The file; weights by `way`, all else as float16."""
     steps = [{"id": "store", **way.step, "calibrate": calibrate}, {"id": "round"}]
+    if way.activations:
+        steps.insert(1, {"id": "activations", "examples": IMAGES})
     recipe = Recipe.model_validate({"name": "post-training", "steps": steps, "coder": "rans"})
     data, _ = run(net, Task(recipe=recipe, train=train, run_dir=run_dir, provenance=False))
     return data
@@ -108,9 +116,18 @@ def rows(name: str, ways: list[str], work: Path) -> dict[str, dict[str, float]]:
             shutil.rmtree(work / f"{name}-run")
             score = evaluate(artifact.from_contents(decode(file, max_bytes=1 << 28)), data.test)
             done[row] = {"bytes": len(file), "test": round(100 * score.accuracy, 2), "seconds": seconds}
+            if way.activations:
+                done[row]["runtime_test"] = on_integers(file, data.test)
             path.write_text(json.dumps(done))
             print(time.strftime("%H:%M:%S"), name, row, done[row], flush=True)
     return done
+
+
+def on_integers(file: bytes, split: Any) -> float:
+    """Test accuracy of the runtime, whose layers multiply eight-bit integers; percent."""
+    session = runtime.open_bytes(file, threads=1, batch=100, activations="int8", max_bytes=1 << 32)
+    right = sum(int((session(x.numpy()).argmax(1) == y.numpy()).sum()) for x, y in split.batches(100))
+    return round(100 * right / len(split), 2)
 
 
 def record(name: str, done: dict[str, dict[str, float]]) -> None:
@@ -147,6 +164,15 @@ def write_table() -> None:
                 f"| {title} | {way.title} | {near['bytes']:,} -> {fed['bytes']:,} | {found['dense']['test']:.2f} "
                 f"| {near['test']:.2f} | {fed['test']:.2f} | {lost:.2f} | {' | '.join(claim)} | {fed['seconds']:.0f} |"
             )
+    table += [
+        "",
+        "| network, 8 bits, inputs too | feedback, in torch | in the runtime, on integers |",
+        "|---|---|---|",
+    ]
+    for name, title in TITLES.items():
+        fed = expected.get(name, {}).get("rows", {}).get("integers 8 feedback")
+        if fed is not None:
+            table.append(f"| {title} | {fed['test']:.2f} | {fed['runtime_test']:.2f} |")
     (HERE / "table.md").write_text("\n".join(table) + "\n")
     print("\n".join(table))
 

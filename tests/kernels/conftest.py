@@ -21,13 +21,54 @@ class Weight:
     codebook: np.ndarray | None
     code: np.ndarray | None
     value: np.ndarray | None
+    step: np.ndarray | None = None
+    zero: np.ndarray | None = None
 
     def arrays(self) -> tuple:
         return (self.row_start, self.col, self.codebook, self.code, self.value)
 
+    def grid(self) -> dict:
+        """Arguments of those that have steps."""
+        return {} if self.step is None else {"step": self.step, "zero": self.zero}
+
+
+# How many levels a grid has, what has a step of its own, and whether zeros differ.
+GRIDS = {
+    "signs": (2, "row", False),
+    "ternary": (3, "row", False),
+    "nibbles": (16, "row", True),
+    "nibbles by group": (16, "group", True),
+    "bytes": (255, "row", True),
+    "bytes by group": (256, "group", True),
+    "bytes by rows": (200, "rows", False),
+    "wide": (1000, "row", True),
+}
+
+
+def grid_of(sort: str, rows: int, cols: int, seed: int) -> Weight:
+    """Integers with a step for each row, for groups along a row, or for a few rows."""
+    levels, per, differ = GRIDS[sort]
+    rng = np.random.default_rng(seed)
+    size = max(n for n in range(1, 33) if cols % n == 0) if per == "group" else cols
+    if per == "rows":
+        size *= max(n for n in range(1, 4) if rows % n == 0)
+    runs = rows * cols // size
+    code = rng.integers(0, levels, rows * cols).astype(np.uint16)
+    codebook = np.arange(levels, dtype=np.float32)
+    zero = rng.integers(0, levels, runs).astype(np.float32) if differ else np.full(runs, levels // 2, np.float32)
+    if sort == "signs":
+        codebook, zero = np.array([0, 2], np.float32), np.ones(runs, np.float32)
+    step = (rng.uniform(0.01, 1, runs) * 2 / levels).astype(np.float32)
+    dense = (codebook[code].reshape(runs, size) - zero[:, None]) * step[:, None]
+    return Weight(dense.reshape(rows, cols), None, None, codebook, code, None, step, zero)
+
 
 def weight_of(sort: str, rows: int, cols: int, density: float, seed: int = 0) -> Weight:
-    """sparse or dense; `shared` has 31 values, `skewed` 40, of which few are common, `many` 300, `free` as many as weights."""
+    """sparse or dense; `shared` has 31 values, `skewed` 40, of which few are common, `many` 300, `free` as many as weights;
+    `few` 13, `byte` 256, `opposite` two; or "grid" and one of GRIDS.
+    """
+    if sort.startswith("grid "):
+        return grid_of(sort.removeprefix("grid "), rows, cols, seed)
     rng = np.random.default_rng(seed)
     keep = rng.random((rows, cols)) < (density if sort.startswith("sparse") else 2.0)
     count = int(keep.sum())
@@ -40,8 +81,10 @@ def weight_of(sort: str, rows: int, cols: int, density: float, seed: int = 0) ->
         value = rng.standard_normal(count).astype(np.float32)
         dense[keep] = value
         return Weight(dense, row_start, col, None, None, value)
-    values = {"shared": 31, "skewed": 40, "many": 300}[sort.split()[1]]
+    values = {"shared": 31, "skewed": 40, "many": 300, "few": 13, "byte": 256, "opposite": 2}[sort.split()[1]]
     codebook = rng.standard_normal(values).astype(np.float32)
+    if sort.endswith("opposite"):
+        codebook = np.array([0.3, -0.3], np.float32)
     code = rng.integers(0, values, count).astype(np.uint16)
     if sort.endswith("skewed"):
         code = np.minimum(rng.geometric(0.2, count) - 1, values - 1).astype(np.uint16)

@@ -8,7 +8,10 @@ import tersenet._core as _core
 import torch
 from int8_twin import F32, twin_inputs, twin_weights
 
-SORTS = ("sparse shared", "sparse many", "sparse free", "dense shared", "dense many", "dense free")
+SORTS = (
+    *("sparse shared", "sparse many", "sparse free", "dense shared", "dense many", "dense free"),
+    *("grid signs", "grid bytes", "grid nibbles by group"),
+)
 # Around blocks of 16 and of 6 rows, groups of 32, quads of columns, windows of 128, panels of 64.
 SHAPES = [
     (1, 1, 1.0),
@@ -30,7 +33,7 @@ def twin(integers: np.ndarray, steps: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def int8_kernels(weight, threads: int = 1) -> list:
-    found = _core.linear_kernels(*weight.dense.shape, *weight.arrays(), threads, int8=True)
+    found = _core.linear_kernels(*weight.dense.shape, *weight.arrays(), threads, int8=True, **weight.grid())
     return [kernel for kernel in found if kernel.name.split("/")[0] in ("gemv8", "gemm8", "wsell8")]
 
 

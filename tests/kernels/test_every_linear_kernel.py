@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import tersenet._core as _core
 
-SORTS = ("sparse shared", "sparse skewed", "sparse many", "sparse free", "dense shared", "dense free")
+SORTS = (
+    *("sparse shared", "sparse skewed", "sparse many", "sparse free"),
+    *("dense shared", "dense free", "dense few", "dense byte", "dense opposite"),
+    *("grid signs", "grid ternary", "grid nibbles", "grid nibbles by group", "grid bytes", "grid bytes by group"),
+    *("grid bytes by rows", "grid wide"),
+)
 # rows, columns, density: around 48 rows and windows of 32 columns, 16 and 8 lanes, blocks of 6, tiles of 256.
 SHAPES = [
     (1, 1, 1.0),
@@ -31,7 +36,7 @@ def close(ours: np.ndarray, truth: np.ndarray, terms: int = 1) -> None:
 
 
 def kernels(weight, threads: int = 1) -> list:
-    return _core.linear_kernels(*weight.dense.shape, *weight.arrays(), threads)
+    return _core.linear_kernels(*weight.dense.shape, *weight.arrays(), threads, **weight.grid())
 
 
 @pytest.mark.parametrize("sort", SORTS)

@@ -46,6 +46,34 @@ def test_the_example_answers_as_python_does(name, build, tmp_path):
 
 
 @pytest.mark.timeout(900)
+def test_the_example_takes_eight_bit_integers(build, tmp_path):
+    x = np.random.default_rng(0).random((5, 1, 28, 28), np.float32)
+    x.tofile(tmp_path / "x.bin")
+    path = FILES / "lenet_300_100_best-0.terse"
+    answers = {}
+    for option in ((), ("--int8",)):
+        command = [build / "run_model", *option, path, tmp_path / "x.bin", tmp_path / "y.bin"]
+        subprocess.run(command, check=True, capture_output=True)
+        answers[option] = np.fromfile(tmp_path / "y.bin", np.float32).reshape(5, 10)
+    # Integers are exact: whichever kernel was fastest, the bits are Python's up to the order of float32's last steps.
+    expected = runtime.open(path, threads=1, activations="int8")(x)
+    np.testing.assert_allclose(answers[("--int8",)], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    assert answers[()].tobytes() != answers[("--int8",)].tobytes()
+
+
+@pytest.mark.timeout(900)
+def test_every_kernel_keeps_to_double_precision_and_its_bounds(build, tmp_path):
+    flags = ["-std=c++17", *SANITIZERS.split(), "-I", ROOT / "cpp"]
+    source = ROOT / "tests/kernels/every_kernel.cpp"
+    subprocess.run(["c++", *flags, source, build / "libtersenet.a", "-pthread", "-o", tmp_path / "every"], check=True)
+    done = subprocess.run([tmp_path / "every"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    assert {"xnor", "binary", "codes4", "levels8", "codes8", "gemv"} <= {
+        line.split("/")[0] for line in done.stdout.split()
+    }
+
+
+@pytest.mark.timeout(900)
 def test_what_the_example_cannot_open_is_one_sentence(build, tmp_path):
     data = (FILES / "lenet5_paper-0.terse").read_bytes()
     (tmp_path / "cut.terse").write_bytes(data[:-1])
@@ -81,11 +109,20 @@ def test_the_example_runs_on_64_bit_arm(name, tmp_path):
         ["cmake", "-S", ROOT / "cpp", "-B", tmp_path / "b", *target, *compiler], check=True, capture_output=True
     )
     subprocess.run(["cmake", "--build", tmp_path / "b", "-j2"], check=True, capture_output=True)
+    emulated = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]
+    source, library = ROOT / "tests/kernels/every_kernel.cpp", tmp_path / "b/libtersenet.a"
+    flags = ["-std=c++17", "-O1", "-I", ROOT / "cpp"]
+    subprocess.run(["aarch64-linux-gnu-g++", *flags, source, library, "-pthread", "-o", tmp_path / "every"], check=True)
+    done = subprocess.run([*emulated, tmp_path / "every"], capture_output=True, text=True)
+    assert done.returncode == 0 and {"xnor/neon", "binary/neon", "codes4/neon"} <= set(done.stdout.split()), done.stdout
     x = np.random.default_rng(0).random((5, 1, 28, 28), np.float32)
     x.tofile(tmp_path / "x.bin")
     path = FILES / f"{name}.terse"
-    emulated = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", tmp_path / "b/run_model"]
-    subprocess.run([*emulated, path, tmp_path / "x.bin", tmp_path / "y.bin"], check=True, capture_output=True)
+    subprocess.run(
+        [*emulated, tmp_path / "b/run_model", path, tmp_path / "x.bin", tmp_path / "y.bin"],
+        check=True,
+        capture_output=True,
+    )
     expected = runtime.open(path, threads=1)(x)
     y = np.fromfile(tmp_path / "y.bin", np.float32).reshape(5, 10)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())

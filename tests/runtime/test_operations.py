@@ -28,7 +28,7 @@ def b(*shape: int) -> np.ndarray:
     return RNG.random(shape) < 0.5
 
 
-UNARY = "relu relu6 sigmoid tanh silu hardswish hardsigmoid mish neg abs exp sin cos hardtanh leaky_relu elu softplus gelu clamp"
+UNARY = "sign relu relu6 sigmoid tanh silu hardswish hardsigmoid mish neg abs exp sin cos hardtanh leaky_relu elu softplus gelu clamp"
 
 # op, inputs by name, parameters by name, arguments
 CASES: list[tuple[str, dict, dict, dict]] = [
@@ -51,6 +51,7 @@ CASES: list[tuple[str, dict, dict, dict]] = [
         {"scale": 1.0, "zero_point": 0, "quant_min": -128, "quant_max": 127},
     ),
     ("clamp", {"self": f(4, 4)}, {}, {"min": 1, "max": -1.0}),
+    ("sign", {"self": np.array([[-2, -0.0, 0, 1e-40, 3], [np.nan, np.inf, -np.inf, -1e-40, 1]], np.float32)}, {}, {}),
     ("hardtanh", {"self": f(4, 4)}, {}, {"min_val": 0, "max_val": 0.5}),
     ("elu", {"self": f(4, 4)}, {}, {"alpha": 0.5, "scale": 2, "input_scale": 1.5}),
     ("softplus", {"self": f(4, 9, scale=30)}, {}, {"beta": 2, "threshold": 10}),

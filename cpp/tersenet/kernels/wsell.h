@@ -36,8 +36,37 @@ struct Wsell {
 // Groups from .. to - 1 for `count` vectors: acc[48 k] of vector b and group from + k is at sums + (k * count + b) * 48.
 using WsellRun = void (*)(const Wsell& weight, uint32_t from, uint32_t to, const float* x, size_t x_step, int count, float* sums);
 
+// Cuts one group into steps. Row k's entries are word[begin[k]] .. word[end[k] - 1], column << 5 | code, columns ascending
+// and below kWsellColumns; a window begins at `last` at most. `base` and `slot` have room for a step an entry; returns the
+// number of steps. The window begins at the first column that any row still needs; every row with a column inside takes part.
+using WsellPack = uint32_t (*)(const uint32_t* word, const uint32_t* begin, const uint32_t* end, uint32_t last, uint32_t* base, uint32_t* slot);
+constexpr uint32_t kWsellColumns = 1u << 26;
+constexpr uint32_t kWsellDone = 0xffffffff;  // as a word: above every other
+
 // The vectors that one call may take.
 constexpr int kWsellVectors = 6;
+
+inline uint32_t wsell_pack_scalar(const uint32_t* word, const uint32_t* begin, const uint32_t* end, uint32_t last, uint32_t* base, uint32_t* slot) {
+  uint32_t cursor[kWsellRows], next[kWsellRows];
+  for (uint32_t k = 0; k < kWsellRows; ++k) {
+    cursor[k] = begin[k];
+    next[k] = cursor[k] < end[k] ? word[cursor[k]] : kWsellDone;
+  }
+  for (uint32_t steps = 0;; ++steps, slot += 16) {
+    uint32_t first = kWsellDone;
+    for (uint32_t k = 0; k < kWsellRows; ++k) first = next[k] < first ? next[k] : first;
+    if (first == kWsellDone) return steps;
+    const uint32_t window = first >> 5 < last ? first >> 5 : last;
+    base[steps] = window;
+    for (uint32_t l = 0; l < 16; ++l) slot[l] = 0;
+    for (uint32_t k = 0; k < kWsellRows; ++k) {
+      const uint32_t offset = (next[k] >> 5) - window;
+      if (next[k] == kWsellDone || offset >= kWsellWindow) continue;
+      slot[k % 16] |= (offset | (next[k] & 31) << 5) << 10 * (k / 16);
+      next[k] = ++cursor[k] < end[k] ? word[cursor[k]] : kWsellDone;
+    }
+  }
+}
 
 inline void wsell_run_scalar(const Wsell& weight, uint32_t from, uint32_t to, const float* x, size_t x_step, int count, float* sums) {
   for (uint32_t g = from; g < to; ++g) {

@@ -35,6 +35,7 @@ struct ChooseOptions {
   std::string wanted;    // the name of the kernel to take without timing; empty: time them
   bool int8 = false;     // only kernels on eight-bit integers, where one fits
   std::optional<Int8Range> range = {};  // of their inputs, where it is fixed
+  bool signs = false;    // inputs are -1, 0 or 1
 };
 
 Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& options, Pool& pool);

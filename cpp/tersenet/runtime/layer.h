@@ -54,10 +54,12 @@ using ConvKernels = std::vector<std::unique_ptr<ConvKernel>>;
 // Each family of kernels appends what fits this matrix to `found`, for the request's column; none is a legal answer.
 // `wanted` names the one kernel to make; where it is empty all are. `dense` fits everything, so that there is always one.
 // `range` is how inputs become bytes where that is fixed; else each example has its own.
+// `signs` says that inputs are -1, 0 or 1.
 struct KernelRequest {
   Cpu cpu = Cpu::scalar;
   std::string wanted;
   std::optional<Int8Range> range = {};
+  bool signs = false;
 
   bool wants(const std::string& name) const { return wanted.empty() || wanted == name; }
 };
@@ -66,6 +68,8 @@ void add_dense_kernels(const Matrix& weight, const KernelRequest& request, Linea
 void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
+void add_binary_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
+void add_codes_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_int8_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_int8_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 

@@ -7,7 +7,10 @@
 //      entry twice. Dense: row_start and col are empty, and entry r * cols + c is the weight at (r, c).
 //   2. Shared: codebook is not empty, and entry e is worth codebook[code[e]], code[e] < codebook.size().
 //      Free: codebook and code are empty, and it is worth value[e].
-//   3. rows, cols and the number of entries are below 2^31. Everything here has been checked: kernels trust it.
+//   3. Stepped: a dense shared matrix falls into step.size() equal runs of entries, whole rows or equal parts of one;
+//      entry e of run k is worth (codebook[code[e]] - zero[k]) * step[k], codebook and zero being whole numbers below
+//      2^24: the grids of `uniform`, `binary`, `ternary` with a step for each row or group. Others have no step.
+//   4. rows, cols and the number of entries are below 2^31. Everything here has been checked: kernels trust it.
 #pragma once
 
 #include <cstddef>
@@ -24,10 +27,19 @@ struct Matrix {
   std::vector<float> codebook;      // shared: at most 65536 values
   std::vector<uint16_t> code;       // shared: one for each entry
   std::vector<float> value;         // free: one for each entry
+  std::vector<float> step, zero;    // stepped: one for each run
 
   bool shared() const { return !codebook.empty(); }
   size_t entries() const { return shared() ? code.size() : value.size(); }
-  float at(size_t entry) const { return shared() ? codebook[code[entry]] : value[entry]; }
+  bool stepped() const { return !step.empty(); }
+  size_t run() const { return size_t(rows) * cols / step.size(); }  // entries of a run
+  float at(size_t entry) const {
+    if (!shared()) return value[entry];
+    const float worth = codebook[code[entry]];
+    if (!stepped()) return worth;
+    const size_t k = entry / run();
+    return (worth - zero[k]) * step[k];
+  }
   double density() const { return rows && cols ? double(entries()) / (double(rows) * cols) : 0; }
 };
 

@@ -5,7 +5,8 @@
 //   0. Zeros that are put around an image are taken in by the convolution that follows. A convolution whose kernel
 //      covers its image is a linear layer.
 //   1. A node is taken in only where its input has no other use and is not an output of the network.
-//   2. A step stands where its last node stood, so that everything it reads has been computed by then.
+//   2. An input that a `sign` gave, perhaps under another shape, is known to be -1, 0 or 1.
+//   3. A step stands where its last node stood, so that everything it reads has been computed by then.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +33,7 @@ struct Step {
   TensorRef residual = {false, 0};         // where there is an `add`
   Activation act = Activation::none;
   float low = 0, high = 0;
+  bool signs = false;                      // its first input comes from a sign: -1, 0 or 1
   std::vector<Node::Slot> inputs;          // values and parameters it reads, in the order of Node::tensors
   uint32_t output = 0;                     // its first value
   uint32_t outputs = 1;

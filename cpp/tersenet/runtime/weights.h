@@ -1,8 +1,9 @@
 // weights.h - stored tensors as the runtime uses them: small ones as dense arrays, weights of layers as a Matrix.
 //
 // A Matrix is read off the storage tree without its zeros: scatter, table, reshape and permute are followed by index,
-// so that what is held on the way is 5 to 8 bytes for each weight that is there, not 4 for each place. Trees of other
-// kinds (sums, transforms, affine with a step for each row) are decoded and, where zeros are many, made sparse.
+// so that what is held on the way is 5 to 8 bytes for each weight that is there, not 4 for each place. A grid with a
+// step for each row or group keeps its integers. Trees of other kinds (sums, transforms) are decoded and, where zeros are
+// many, made sparse.
 #pragma once
 
 #include "tersenet/runtime/aligned.h"
@@ -16,5 +17,9 @@ namespace tersenet {
 Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t rows, uint32_t cols);
 
 constexpr double kSparseBelow = 0.75;
+
+// A grid with steps becomes sparse only below this share: six bytes a weight there, against one or less for each place.
+constexpr double kSteppedSparseBelow = 0.15;
+constexpr size_t kLeastRun = 16;  // entries that share a step, else steps are multiplied out
 
 }  // namespace tersenet

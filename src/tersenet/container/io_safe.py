@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 from tersenet.errors import TersenetError
@@ -15,6 +14,8 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     Temporary file in the same folder, fsync, rename, fsync of the folder (Pillai et al. 2014, OSDI).
     Raises TersenetError where the folder is missing, read-only or full.
     """
+    import secrets  # with hashlib behind it, 5 ms that a reader need not wait for
+
     target = Path(path)
     # The beginning of the name says whose it is; 32 characters take 128 bytes at most, and a name may take 255.
     temporary = target.with_name(f".{target.name[:32]}.{secrets.token_hex(6)}.tmp")

@@ -199,6 +199,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     (85, "channel_shuffle", "channel_shuffle.default", "self:x groups:i"),
     (86, "pixel_shuffle", "pixel_shuffle.default", "self:x upscale_factor:i"),
     (87, "feature_dropout", "feature_dropout.default", "input:x p:f=0.5"),
+    (88, "sign", "sign.default", "self:x"),
     (
         89,
         "fake_quantize",
@@ -244,6 +245,7 @@ ELEMENTWISE_ONE = frozenset(
         "log",
         "sin",
         "cos",
+        "sign",
         "fake_quantize",
         "clamp",
         "to_float",

@@ -7,10 +7,8 @@ never the reason that a network does not open.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
 from pathlib import Path
 
 import tersenet._core as _core
@@ -35,6 +33,8 @@ def folder() -> Path | None:
 
 def key(data: bytes, *, threads: int, batch: int, int8: bool = False) -> str:
     """What a choice depends on: the file, the CPU and the column of kernels, threads, batch, arithmetic."""
+    import hashlib  # 4 ms that an import of the runtime need not wait for
+
     about = json.dumps([_core.cpu_target(), _cpu_model(), threads, batch, _core_size(), *(["int8"] if int8 else [])])
     return hashlib.sha256(data[:HEADER_BYTES] + about.encode()).hexdigest()[:32]
 
@@ -73,6 +73,8 @@ def _cpu_model() -> str:
         with Path("/proc/cpuinfo").open() as lines:
             return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     except OSError:
+        import platform  # where there is no such file only
+
         return platform.processor()
 
 

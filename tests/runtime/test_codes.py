@@ -1,0 +1,76 @@
+"""Dense layers of four and eight bits from a user's side: they answer as in float32 and stay codes in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tersenet.runtime as runtime
+from tersenet import artifact
+from tersenet.forms import Codebook, Ternary, Uniform
+from tersenet.graph import Network, capture
+
+ROWS, COLS = 150, 1160
+DENSE = 4 * ROWS * COLS
+
+
+def saved(form: type, folder: Path, **options: object) -> tuple[Network, Path]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(COLS, ROWS)).eval()
+    network = capture(model, torch.zeros(2, COLS))
+    network.attach("0.weight", form.fit(model[0].weight, **options))
+    artifact.save(network, folder / "net.terse", coder="raw")
+    return network, folder / "net.terse"
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "kernel", "share"),
+    [
+        (Uniform, {"bits": 4, "per": "row"}, "codes4", 1 / 7),
+        (Uniform, {"bits": 4, "per": "row", "symmetric": False}, "codes4", 1 / 7),
+        (Uniform, {"bits": 4, "per": "tensor"}, "codes4", 1 / 7),
+        (Uniform, {"bits": 4, "per": 40}, "codes4", 1 / 4),
+        (Uniform, {"bits": 8, "per": "row"}, "levels8", 1 / 3.5),
+        (Uniform, {"bits": 8, "per": "tensor", "symmetric": False}, "levels8", 1 / 3.5),
+        (Uniform, {"bits": 8, "per": 116, "symmetric": False}, "levels8", 1 / 3),
+        (Codebook, {"k": 16}, "codes4", 1 / 7),
+        (Codebook, {"k": 256}, "codes8", 1 / 3.5),
+        (Ternary, {}, "codes4", 1 / 7),
+    ],
+)
+def test_a_layer_of_few_bits_stays_so(form, options, kernel, share, tmp_path):
+    network, path = saved(form, tmp_path, **options)
+    session = runtime.open(path, threads=1)
+    (row,) = session.plan()
+    tried = {one.kernel.split("/")[0]: one.size_bytes for one in row.tried}
+    assert tried[kernel] <= share * DENSE
+    assert {"gemv", "gemm"} <= set(tried)  # small enough to be dense where that is faster
+    x = torch.randn(5, COLS)
+    with torch.no_grad():
+        truth = network(x).numpy()
+    assert np.abs(session(x.numpy()) - truth).max() <= 1e-5 * np.abs(truth).max()
+
+
+def test_a_layer_too_large_to_be_dense_unasked_is_not_tried_dense(tmp_path):
+    model = nn.Sequential(nn.Linear(2048, 1025, bias=False)).eval()  # 8 MiB and a row
+    network = capture(model, torch.zeros(2, 2048))
+    network.attach("0.weight", Uniform.fit(model[0].weight, bits=4, per="row"))
+    artifact.save(network, tmp_path / "net.terse", coder="raw")
+    session = runtime.open(tmp_path / "net.terse", threads=1)
+    assert [one.kernel.split("/")[0] for row in session.plan() for one in row.tried] == ["codes4"]
+    assert session.weight_bytes <= 4 * 2048 * 1025 / 7
+
+
+def test_a_grid_of_many_zeros_becomes_sparse(tmp_path):
+    network, path = saved(Uniform, tmp_path, bits=8, per="row")
+    form = network.form("0.weight")
+    level = form.level * (torch.rand(form.level.shape) < 0.05)
+    network.detach("0.weight")
+    network.attach("0.weight", Uniform(level, form.step))
+    artifact.save(network, path, coder="raw")
+    (row,) = runtime.open(path, threads=1).plan()
+    assert {one.kernel.split("/")[0] for one in row.tried} >= {"csr16", "spmm"}
