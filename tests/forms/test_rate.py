@@ -82,15 +82,18 @@ def test_following_the_rate_alone_leaves_nothing():
     assert not form.settled().level.any() and float(form.rate_bits().detach()) < 20
 
 
-def test_a_larger_step_costs_fewer_bits_and_the_gradient_says_so():
+def test_a_step_that_grows_scales_the_weights_and_leaves_levels_and_price_alone():
     values = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
     form = Latent(values, RateStep(Uniform.on_grid(values, torch.tensor([0.25]))))
-    form.rate_bits().backward()
-    fine = float(form.rate_bits().detach())
-    assert float(form.quantiser.factor.grad) < 0
+    level, bits = form.settled().level, form.rate_bits()
+    bits.backward()
+    assert form.quantiser.factor.grad is None
+    form().sum().backward()
+    assert form.quantiser.factor.grad.abs() > 0
     with torch.no_grad():
         form.quantiser.factor.mul_(2)
-    assert float(form.rate_bits().detach()) < fine
+    assert torch.equal(form.settled().level, level) and float(form.settled().step.detach()) == 0.5
+    assert float(form.rate_bits().detach()) == float(bits.detach())
 
 
 def test_what_counts_in_training_is_what_is_left_and_levels_have_an_end():

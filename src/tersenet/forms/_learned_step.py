@@ -64,9 +64,14 @@ class LearnedStep(Quantiser):
         return Uniform(level.to(torch.int64).reshape(values.shape), step, self.low, self.high)
 
     def forward(self, values: Tensor) -> Tensor:
-        step: Tensor = _Step.apply(self.factor, self.start, self.step, self._gradient_scale(values.numel()))  # type: ignore[no-untyped-call]
+        step = self.learning_step(values.numel())
         runs: Tensor = _Levels.apply(values.reshape(len(step), -1), step, self.low, self.high)  # type: ignore[no-untyped-call]
         return runs.reshape(values.shape)
+
+    def learning_step(self, weights: int) -> Float[Tensor, " m"]:
+        """As the form will have it, differentiable, of a weight of so many numbers."""
+        step: Tensor = _Step.apply(self.factor, self.start, self.step, self._gradient_scale(weights))  # type: ignore[no-untyped-call]
+        return step
 
     def _gradient_scale(self, weights: int) -> Float[Tensor, " m"]:
         largest = torch.maximum(self.high, -self.low).clamp(min=1)

@@ -70,23 +70,45 @@ def code_length(place: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     return bits
 
 
+class _Whole(torch.autograd.Function):
+    """The nearest integer between bounds; gradients pass straight through inside them."""
+
+    @staticmethod
+    def forward(ctx: Any, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place.abs() <= MOST)
+        return place.round().clamp(-MOST, MOST) + 0.0  # a negative zero becomes the zero that an integer is
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside
+
+
 class RateStep(LearnedStep):
     """A learned step for latent weights whose levels are paid for by the bit, -127 to 127.
 
-    After Oktay et al. 2020, arXiv:1906.06624: one loss holds the task and the coded size. The prior is the adaptive
-    coder's own here, and no table of it is sent.
+    After Oktay et al. 2020, arXiv:1906.06624, section 3: a weight is its level times the step, and levels are those of
+    the latent weights in units of the step at the start. So a step that grows scales weights and leaves levels and their
+    price alone; were latent weights divided by it, its growth would pay for itself by what it turns to zero, unseen by
+    gradients that pass straight through. The prior is the adaptive coder's own, and no table of it is sent.
     """
 
     def __init__(self, start: Uniform) -> None:
         wide = torch.full_like(start.low, MOST)
         super().__init__(Uniform(start.level.clamp(-MOST, MOST), start.step, -wide, wide))
 
+    def place(self, values: Float[Tensor, "..."]) -> Float[Tensor, "m n"]:
+        """Latent weights in units of the step at the start, by run."""
+        return values.reshape(len(self.start), -1) / self.start[:, None]
+
     def rate_bits(self, values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
-        """Estimated bits of what latent weights stand for now; differentiable in them and in the step."""
-        step = self.start * self.factor.abs()
-        return code_length((values.reshape(len(step), -1) / step[:, None]).reshape(values.shape))
+        """Estimated bits of what latent weights stand for now; differentiable in them."""
+        return code_length(self.place(values).reshape(values.shape))
 
     def settled(self, values: Tensor) -> Uniform:
-        """Bounded by the levels that occur: what is left has no use for the others."""
-        whole = super().settled(values)
-        return Uniform(whole.level, whole.step.detach())
+        level: Tensor = _Whole.apply(self.place(values))  # type: ignore[no-untyped-call]
+        return Uniform(level.to(torch.int64).reshape(values.shape), self.step)
+
+    def forward(self, values: Tensor) -> Tensor:
+        level: Tensor = _Whole.apply(self.place(values))  # type: ignore[no-untyped-call]
+        return (level * self.learning_step(values.numel())[:, None]).reshape(values.shape)
