@@ -53,7 +53,7 @@ SUBJECTS = {
         "cifar10-resnet/resnet20-12fca82f",
         TrainConfig(epochs=1, optimiser="adam", lr=0.0005, augment="flip_crop", precision="bfloat16"),
         levels=2,
-        forms=3,
+        forms=2,
         within=15.0,
     ),
 }

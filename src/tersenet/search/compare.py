@@ -169,11 +169,13 @@ class _Comparing:
         table = done.final["table"]["total"]
         # Not the table's own rate: a factorised layer stores fewer numbers, each at its full width.
         formula_rate = 8 * record.original_bytes / max(table["formula_bits"], 1)
+        # It counts no places, and zeros that pruning left may be stored as values.
+        whole = table["stored"] == table["weights"] and all(step.id != "prune" for step in amount.steps)  # type: ignore[attr-defined]
         return ComparedPoint(
             **known,
             file_bytes=len(data),
             rate=round(record.original_bytes / len(data), 4),
-            formula_rate=round(formula_rate, 4) if table["stored"] == table["weights"] else None,
+            formula_rate=round(formula_rate, 4) if whole else None,
             quality=score.quality,
             # 0.30000000000000004 points are 0.3.
             lost_points=round(100 * (record.original - score.quality), 8),

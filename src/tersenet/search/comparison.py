@@ -21,7 +21,7 @@ class ComparedPoint:
     file_bytes     length of the file
     rate           float32 bytes of the original's parameters over that
     formula_rate   the same bytes over those by the formula of each form, (n log2 k + k b) / 8 for shared values; None
-                   where some weights are zero and not stored
+                   after pruning, and where some weights are zero and not stored
     quality        of the network that the file holds, as `Comparison.original`
     lost_points    100 x (original - quality)
     top5           a share; None up to ten classes
