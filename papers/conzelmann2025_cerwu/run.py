@@ -32,7 +32,7 @@ PAPER = Paper(__file__, __doc__)
 GAUSSIAN = "gaussian"
 # Of the recipe, and of rounding to nearest; 20 more are a bit a weight more.
 QUALITIES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "resnet20": ((40, 46, 35, 52), (50, 58)),
+    "resnet20": ((40, 46, 35, 52), (50, 58, 66)),
     "resnet32": ((38, 44), (50,)),
     "resnet56": ((36, 42), (50,)),
     "mobilenet_v1_025": ((70, 76), (76,)),
