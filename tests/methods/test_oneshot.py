@@ -156,6 +156,17 @@ def test_channels_keep_their_means(net):
     assert torch.allclose(*means, atol=0.05)
 
 
+def test_one_loud_channel_takes_no_precision_from_the_scales_of_others(net):
+    scale = net.dense("bn1.scale").clone()
+    scale[3] = 300.0
+    net.set_tensor("bn1.scale", scale)
+    exact, coarse = net.clone(), net.clone()
+    for rounded, bits in ((exact, 16), (coarse, 8)):
+        round_network(rounded, None, Rounding(quality=90, vector_bits=bits))
+    found = [rounded.dense("bn1.scale").detach().flatten() for rounded in (exact, coarse)]
+    assert ((found[1] / found[0] - 1).abs() < 0.02).all()
+
+
 def test_an_all_zero_layer_and_a_dead_input_are_no_trouble(net):
     net.set_tensor("two.weight", torch.zeros_like(net.dense("two.weight")))
     batches = [(one * torch.tensor([1.0, 0.0, 1.0]).reshape(1, 3, 1, 1),) for (one,) in _batches(64)]

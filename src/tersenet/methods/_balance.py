@@ -25,6 +25,8 @@ from tersenet.methods.curvature import Outputs, output_curvature
 POWER = 0.25
 # Channels that matter less than this share of the largest are as good as dead, and their curvature is noise.
 LEAST = 1e-6
+# Steps further from their geometric mean than this factor gain nothing more, and their scales take bits.
+FARTHEST = 4.0
 # Random columns of the loss's second derivative, in place of one for each output.
 PROBES = 2
 
@@ -34,8 +36,8 @@ def balance_rows(
 ) -> dict[str, Float64[Tensor, " rows"]]:
     """Divide the rows of each weight that a scale follows by what their steps should differ by; in place.
 
-    The network answers as before, but for rounding of floats. Returns, by weight, what its rows were divided by; their
-    geometric mean is 1. Nothing is divided where the answers have no second derivatives to go by: several of them,
+    The network answers as before, but for rounding of floats. Returns, by weight, what its rows were divided by,
+    within FARTHEST of 1. Nothing is divided where the answers have no second derivatives to go by: several of them,
     integers, or examples that are coupled.
     """
     layers = [layer for layer in network.weighted_layers() if _has_scale(network, layer)]
@@ -47,7 +49,7 @@ def balance_rows(
     ).items():
         if float(curvature.max()) > 0:
             step = curvature.clamp(min=float(curvature.max()) * LEAST) ** -POWER
-            found[name] = step / step.log().mean().exp()
+            found[name] = (step / step.log().mean().exp()).clamp(1 / FARTHEST, FARTHEST)
     for layer in layers:
         if layer.weight in found:
             _divide(network, layer, found[layer.weight])

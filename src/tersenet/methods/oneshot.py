@@ -25,6 +25,7 @@ from tersenet.errors import TersenetError
 from tersenet.forms import Dct, Uniform
 from tersenet.forms._grid import usable_step
 from tersenet.forms.dct import kernel_axes
+from tersenet.forms.uniform import MAX_BITS
 from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.walk import Walk
 from tersenet.ir import Value
@@ -230,7 +231,7 @@ def _round_layer(
     answers = size * np.einsum("gof,gf->go", levels, met.inputs)
     if line.scale is not None:
         gain = _stored(original, line.scale, groups, out)
-        _store(network, line.scale, gain * scale, rounding)
+        _store(network, line.scale, gain * scale, rounding, relative=True)
         if line.shift is not None:
             rest = _stored(original, line.shift, groups, out) + gain * (met.answers - scale * (answers + bias))
             _store(network, line.shift, rest, rounding)
@@ -286,10 +287,17 @@ def _stored(network: Network, name: str, groups: int, out: int) -> np.ndarray:
     return network.dense(name).double().numpy().reshape(groups, out)
 
 
-def _store(network: Network, name: str, values: np.ndarray, rounding: Rounding) -> None:
-    """A vector on its own grid; a short one, or one with a form already, rounded to float16."""
+def _store(network: Network, name: str, values: np.ndarray, rounding: Rounding, *, relative: bool = False) -> None:
+    """A vector on its own grid; a short one rounded to float16.
+
+    relative   a few large numbers are no reason for a coarse grid: what counts is the error of each against itself
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(values)).float().reshape(network.dense(name).shape)
     if tensor.numel() >= MANY:
-        replace_form(network, name, Uniform.fit(tensor, bits=rounding.vector_bits, symmetric=False))
+        bits = rounding.vector_bits
+        middle = float(tensor.abs().median())
+        if relative and middle > 0:
+            bits += max(0, int(np.ceil(np.log2(float(tensor.abs().max()) / (2 * middle)))))
+        replace_form(network, name, Uniform.fit(tensor, bits=min(bits, MAX_BITS), symmetric=False))
     else:
         network.set_tensor(name, tensor.to(torch.float16).to(torch.float32))
