@@ -143,7 +143,8 @@ class Planner {
       const Node* node = source(slot.ref.number);
       if (node == nullptr) return false;
       if (node->op->code == kSign) return true;
-      if (!find_rule(node->op->code)->alias) return false;
+      const Rule* rule = find_rule(node->op->code);  // layers have none
+      if (rule == nullptr || !rule->alias) return false;
       slot = node->tensors()[0];
     }
     return false;

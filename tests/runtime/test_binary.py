@@ -31,12 +31,12 @@ class Signed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second, self.image, self.last = (nn.Linear(64, 64) for _ in range(4))
+        self.first, self.second, self.image, self.last, self.next = (nn.Linear(64, 64) for _ in range(5))
 
     def forward(self, x: Tensor) -> Tensor:
         x = Sign.apply(self.first(x.flatten(1)))
         x = self.image(Sign.apply(self.second(x).reshape(-1, 4, 4, 4)).flatten(1))
-        return self.last(torch.relu(Sign.apply(x)))
+        return self.next(self.last(torch.relu(Sign.apply(x))))  # one layer straight after another
 
 
 @pytest.mark.parametrize("per", ["row", "tensor"])
@@ -44,7 +44,7 @@ def test_a_sign_before_a_layer_makes_it_exclusive_or(per, tmp_path):
     torch.manual_seed(0)
     model = Signed().eval()
     network = capture(model, torch.zeros(2, 4, 16))
-    for name in ("first", "second", "image", "last"):
+    for name in ("first", "second", "image", "last", "next"):
         network.attach(f"{name}.weight", Binary.fit(getattr(model, name).weight, per=per))
     artifact.save(network, tmp_path / "net.terse")
     session = runtime.open(tmp_path / "net.terse", threads=1)

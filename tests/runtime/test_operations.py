@@ -57,6 +57,13 @@ CASES: list[tuple[str, dict, dict, dict]] = [
     ("softplus", {"self": f(4, 9, scale=30)}, {}, {"beta": 2, "threshold": 10}),
     ("pow_scalar", {"self": f(4, 4)}, {}, {"exponent": 2}),
     ("pow_scalar", {"self": positive(4, 4)}, {}, {"exponent": -0.5}),
+    (
+        "pow_scalar",
+        {"self": np.array([[0, -0.0, 2, 1e-40, 0.3], [-1, np.inf, -np.inf, np.nan, 7]], np.float32)},
+        {},
+        {"exponent": 0.75},
+    ),
+    ("pow_scalar", {"self": np.array([[3e38]], np.float32)}, {}, {"exponent": 0.75}),
     ("prelu", {"self": f(2, 3, 5)}, {"weight": f(3)}, {}),
     ("prelu", {"self": f(2, 3, 5)}, {"weight": f(1)}, {}),
     *(
@@ -123,6 +130,16 @@ CASES: list[tuple[str, dict, dict, dict]] = [
         {"self": f(2, 3, 4, 5, 6)},
         {},
         {"kernel_size": [2, 3, 2], "stride": [2, 1, 2], "padding": [1, 1, 0]},
+    ),
+    *(  # along the first axis alone, as local response normalisation has it: planes of more and of fewer than 256
+        ("avg_pool3d", {"self": f(2, 1, 7, *plane)}, {}, {"kernel_size": [5, 1, 1], **arguments})
+        for plane in ((20, 27), (1, 3))
+        for arguments in (
+            {"stride": [1, 1, 1], "padding": [2, 0, 0]},
+            {"stride": [2, 1, 1], "padding": [1, 0, 0], "count_include_pad": False},
+            {"stride": [3, 1, 1], "padding": [2, 0, 0], "ceil_mode": True},
+            {"stride": [1, 1, 1], "divisor_override": 3},
+        )
     ),
     ("adaptive_avg_pool1d", {"self": f(2, 3, 7)}, {}, {"output_size": [3]}),
     ("adaptive_avg_pool2d", {"self": f(2, 3, 7, 5)}, {}, {"output_size": [1, 1]}),
@@ -265,7 +282,8 @@ def test_an_operation_gives_what_pytorch_gives(op, inputs, parameters, arguments
     assert len(outputs) == len(wanted)
     for ours, theirs in zip(outputs, wanted):
         assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * max(float(np.abs(theirs).max(initial=0)), 1e-6))
+        most = np.abs(theirs[np.isfinite(theirs)]).max(initial=0)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * max(float(most), 1e-6))
 
 
 def test_every_operation_has_a_case():

@@ -222,7 +222,8 @@ def test_kernels_are_chosen_once_and_kept(lenet, tmp_path, monkeypatch):
     assert all(tried.time_us == 0 for row in second.plan() for tried in row.tried)
     assert first(x).tobytes() == second(x).tobytes()
     kept[0].write_text('{"ip1.weight": "no such kernel"}')
-    assert runtime.open(lenet)(x).tobytes() == first(x).tobytes()
+    again = runtime.open(lenet)  # chooses anew: perhaps otherwise, where the machine is busy
+    np.testing.assert_allclose(again(x), first(x), rtol=1e-5, atol=1e-5 * np.abs(first(x)).max())
     kept[0].write_text("[")
     runtime.open(lenet)
 
