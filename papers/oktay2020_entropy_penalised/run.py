@@ -54,19 +54,22 @@ class Experiment:
 
 EXPERIMENTS = {
     "lenet_300_100_smaller": Experiment(
-        "LeNet-300-100, best recipe", "lenet_300_100", "lenet_300_100", 1.0, "8,560 B at 1.9 %", 3_000, 1.9, True
+        "LeNet-300-100, best recipe", "lenet_300_100", "lenet_300_100", 1.2, "8,560 B at 1.9 %", 3_000, 1.9, True
     ),
     "lenet_300_100_better": Experiment(
-        "LeNet-300-100, best recipe", "lenet_300_100", "lenet_300_100", 0.25, "27 KB at 1.58 %", 6_000, 1.6, True
+        "LeNet-300-100, best recipe", "lenet_300_100", "lenet_300_100", 0.3, "27 KB at 1.58 %", 6_000, 1.6, True
     ),
     "lenet_300_100_plain": Experiment(
-        "LeNet-300-100, plain", "lenet_300_100", "lenet_300_100_plain", 0.25, "8,560 B at 1.9 %", 3_000, 1.9
+        "LeNet-300-100, plain", "lenet_300_100", "lenet_300_100_plain", 0.5, "8,560 B at 1.9 %", 3_000, 1.9
     ),
     "lenet5_smaller": Experiment(
-        "LeNet-5 (Caffe), best recipe", "lenet5", "lenet5", 2.0, "1,520 B at 0.96 %", 1_000, 1.0, True
+        "LeNet-5 (Caffe), best recipe", "lenet5", "lenet5_long", 2.5, "1,520 B at 0.96 %", 1_000, 1.0, True
     ),
     "lenet5_better": Experiment(
-        "LeNet-5 (Caffe), best recipe", "lenet5", "lenet5", 0.5, "3,030 B at 0.69 %", 2_200, 0.7, True
+        "LeNet-5 (Caffe), best recipe", "lenet5", "lenet5", 0.7, "3,030 B at 0.69 %", 2_200, 0.7, True
+    ),
+    "resnet8_int8": Experiment(
+        "ResNet-8 (MLPerf Tiny), itself as teacher", "resnet8", "resnet8", 0.035, "98,496 B at 13.03 %, int8", 25_000, 13.03
     ),
     "lenet5_plain": Experiment(
         "LeNet-5 (Caffe), plain", "lenet5", "lenet5_plain", 1.0, "1,520 B at 0.96 %", 1_000, 1.0
@@ -140,7 +143,9 @@ def write_table() -> None:
         "| network | best published | target | price | bytes | smaller than float32 | test error, % | seeds | minutes | met |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, runs in PAPER.expected().items():
+    expected = PAPER.expected()
+    for name in (name for name in EXPERIMENTS if name in expected):
+        runs = expected[name]
         one, seeds = EXPERIMENTS[name], list(runs.values())
         mean = means(seeds, "file_bytes", "test_error_after", "test_error_before", "minutes")
         met = mean["file_bytes"] <= one.file_bytes and mean["test_error_after"] <= one.test_error
