@@ -69,7 +69,13 @@ EXPERIMENTS = {
         "LeNet-5 (Caffe), best recipe", "lenet5", "lenet5", 0.7, "3,030 B at 0.69 %", 2_200, 0.7, True
     ),
     "resnet8_int8": Experiment(
-        "ResNet-8 (MLPerf Tiny), itself as teacher", "resnet8", "resnet8", 0.035, "98,496 B at 13.03 %, int8", 25_000, 13.03
+        "ResNet-8 (MLPerf Tiny), itself as teacher",
+        "resnet8",
+        "resnet8",
+        0.035,
+        "98,496 B at 13.03 %, int8",
+        25_000,
+        13.03,
     ),
     "lenet5_plain": Experiment(
         "LeNet-5 (Caffe), plain", "lenet5", "lenet5_plain", 1.0, "1,520 B at 0.96 %", 1_000, 1.0
