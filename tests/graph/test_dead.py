@@ -1,5 +1,7 @@
 """Neurons that do nothing leave, and the answer stays."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,9 @@ from torch import Tensor, nn
 
 from tersenet import zoo
 from tersenet.graph import Network, capture, remove_dead
+from tersenet.graph.dead import ROUNDING
 from tersenet.graph.plan import operator
-from tersenet.ir import OPS
+from tersenet.ir import OPS, make_node
 from tersenet.ir.ops import ELEMENTWISE_ONE
 
 
@@ -210,7 +213,7 @@ def test_a_network_with_rows_and_columns_of_zeros_keeps_its_answers(name):
     assert sum(tensor.numel() for tensor in smaller.parameters()) <= before
 
 
-@pytest.mark.parametrize("name", sorted(ELEMENTWISE_ONE - {"dropout", "feature_dropout", "to_float"}))
+@pytest.mark.parametrize("name", sorted(ELEMENTWISE_ONE - ROUNDING - {"dropout", "feature_dropout", "to_float"}))
 @pytest.mark.parametrize("size", [1, 3, 64])
 def test_unknown_stays_unknown_through_every_activation(name, size):
     op = OPS[name]
@@ -224,6 +227,40 @@ def test_unknown_stays_unknown_through_every_activation(name, size):
         assert operator(op.target)(x, arguments[0]).isnan().all()
     else:
         assert operator(op.target)(x, *arguments).isnan().all()
+
+
+class _Signs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.second(self.first(x).sign())
+
+
+def _rounded(op):
+    """Two layers with the operation between them; torch.export does not trace fake_quantize."""
+    torch.manual_seed(0)
+    network = capture(_Signs().eval(), torch.randn(2, 6))
+    if op == "sign":
+        return network
+    rounds = {"scale": 0.1, "zero_point": 0, "quant_min": -128, "quant_max": 127}
+    nodes = tuple(
+        make_node(op, **node.arguments, **rounds) if node.op == "sign" else node for node in network.graph.nodes
+    )
+    return Network(replace(network.graph, nodes=nodes), network.tensors()).eval()
+
+
+@pytest.mark.parametrize("op", sorted(ROUNDING))
+def test_what_makes_numbers_of_unknowns_is_not_taken_for_constant(op):
+    network = _rounded(op)
+    assert any(node.op == op for node in network.graph.nodes)
+    assert len(remove_dead(network).dense("first.weight")) == 5
+    kill(network, "second.weight", columns=[1])
+    smaller = remove_dead(network)
+    assert len(smaller.dense("first.weight")) == 4
+    x = torch.randn(7, 6)
+    torch.testing.assert_close(smaller(x), network(x))
 
 
 def test_batchnorm_without_running_statistics_is_passed_by():

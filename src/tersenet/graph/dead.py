@@ -42,6 +42,10 @@ def remove_dead(network: Network) -> Network:
         current = without_units(Coupling(folded), dead)
 
 
+# Elementwise operations that make a number of NaN.
+ROUNDING = frozenset({"sign", "fake_quantize"})
+
+
 @dataclass(frozen=True)
 class _Read:
     """What a reader would lose: per position whether it may go, and what it adds to the bias if so."""
@@ -114,6 +118,10 @@ def _known(coupling: Coupling, node: Node, values: list[Any], result: Tensor) ->
         return result
     if node.op in WEIGHTED:
         return _rows_of_zeros(coupling, node, result)
+    if node.op in ROUNDING:
+        given = node.tensors()[0]
+        assert isinstance(given, Value)
+        return torch.where(values[given.number].isnan(), float("nan"), result)
     whole_numbers = any(isinstance(one, Value) and not values[one.number].is_floating_point() for one in node.tensors())
     return torch.full_like(result, float("nan")) if whole_numbers else result
 
