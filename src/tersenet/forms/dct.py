@@ -1,7 +1,7 @@
 """Kernels in their frequencies: the cosine transform of each kernel, held by another form.
 
 Trained kernels are smoother than chance, so their orthonormal DCT-II has a few large coefficients and many small ones,
-which take fewer bits at the same error: 0.1 to 1 bit a weight in the layers of a published ResNet-20 (half the
+which take fewer bits at the same error: 0.02 to 1 bit a weight in the layers of a published ResNet-20 (half the
 logarithm of arithmetic over geometric mean of the variances by frequency; Jayant and Noll 1984, section 12.1). Oktay et
 al. 2020, arXiv:1906.06624, train kernels so.
 """
