@@ -1,4 +1,4 @@
-"""Published networks trained on in another form, with themselves as teachers: what such papers' run.py share."""
+"""Published networks trained on in another form, with teachers: what such papers' run.py share."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tersenet.zoo.data import load
 class Experiment:
     """One line of the table: a network with published weights, and what the claim asks for.
 
+    teacher          who teaches, a network with weights; None is the network itself
     least_accuracy   of the result on the test set, percent
     most_minutes     that training may take
     """
@@ -28,11 +29,12 @@ class Experiment:
     paper: str
     least_accuracy: float
     most_minutes: float
+    teacher: tuple[str, str] | None = None
 
 
 def run(paper: Paper, experiments: Mapping[str, Experiment]) -> None:
     """Carry out what the command line names, and write the table anew."""
-    arguments = paper.arguments(experiments)
+    arguments = paper.arguments(experiments, devices=True)
     for name in arguments.names:
         paper.record(name, reproduce(paper, name, experiments[name], arguments.work))
     write_table(paper, experiments)
@@ -47,7 +49,9 @@ def reproduce(paper: Paper, name: str, experiment: Experiment, work: Path) -> di
         recipe=paper.recipes / f"{name}.yaml",
         train=data.train,
         test=data.test,
+        teacher=None if experiment.teacher is None else published(*experiment.teacher),
         run_dir=work / name,
+        device=paper.device,
         source=experiment.network,
         on_event=show,
     )

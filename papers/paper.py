@@ -34,16 +34,19 @@ class Paper:
         self.recipes = self.folder / "recipes"
         self._about = (about or "").splitlines()[0]
         self._expected = self.folder / "expected.json"
+        self.device = "cpu"
 
     def arguments(
-        self, names: Iterable[str], *, seeds: bool = False, given: Sequence[str] | None = None
+        self, names: Iterable[str], *, seeds: bool = False, devices: bool = False, given: Sequence[str] | None = None
     ) -> argparse.Namespace:
-        """`names`, all of them by default, `work`, which is made, and `seeds`; threads are set."""
+        """`names`, all of them by default, `work`, which is made, `seeds` and `device`; threads are set."""
         parser = argparse.ArgumentParser(description=self._about)
         known = list(names)
         parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)} (default: all)")
         if seeds:
             parser.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 to N - 1 (default: 1)")
+        if devices:
+            parser.add_argument("--device", default="cpu", help="cpu, cuda, or auto (default: cpu)")
         parser.add_argument("--work", type=Path, default=Path("runs") / self.folder.name, help="what is gone on from")
         parser.add_argument("--threads", type=int, default=1)
         found = parser.parse_args(given)
@@ -52,6 +55,7 @@ class Paper:
             parser.error(f"unknown {', '.join(unknown)}; there are {', '.join(known)}")
         found.names = found.names or known
         torch.set_num_threads(found.threads)
+        self.device = found.device if devices else "cpu"
         found.work.mkdir(parents=True, exist_ok=True)
         return found
 
@@ -65,6 +69,7 @@ class Paper:
         command = f"python papers/{self.folder.name}/run.py {name}"
         command += f" --seeds {seed + 1}" if seed else ""
         command += f" --threads {threads}" if threads > 1 else ""
+        command += f" --device {self.device}" if self.device != "cpu" else ""
         machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {threads} threads"
         whole = {"machine": machine} | dict(found) | {"command": command, "python": platform.python_version()}
         if seed is None:

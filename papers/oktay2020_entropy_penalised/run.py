@@ -18,26 +18,35 @@ import tersenet
 from tersenet.recipes import Recipe, load_recipe
 from tersenet.zoo import ENTRIES, network
 from tersenet.zoo.data import load
+from tersenet.zoo.preprocess import Preprocess
+from tersenet.zoo.rescaled import rescaled
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from paper import Paper, file_of, means, published, show, took
 
 PAPER = Paper(__file__, __doc__)
-TEACHER = "lenet5"
 WEIGHTS = {
     "lenet_300_100": "models/lenet-mnist/lenet300100_original.safetensors",
     "lenet5": "models/lenet-mnist/lenet5_original.safetensors",
     "resnet20": "models/cifar10-resnet/resnet20-12fca82f.safetensors",
+    "resnet56": "models/cifar10-resnet/resnet56-4bfd9763.safetensors",
     "resnet8": "models/mlperf-tiny/resnet8_cifar10.safetensors",
 }
+TRAINED = {"lenet5": "teacher", "vgg16_cifar": "vgg16_cifar_dense"}
+"""Networks of our own, by the recipes that train them."""
+
+WEIGHTS_SHARE = 0.95
+"""Of the coded bytes, without scales and shifts."""
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One line of the table: a network, its recipe, the price of a bit, and what the claim asks for.
 
-    taught       by a LeNet-5 of our own, trained on moved pictures; else the recipe's teacher, if any, is the network
-                 as published
+    rate         the price of a bit; with a target, where it begins
+    target       coded bytes that the price leads to, if any
+    teacher      who teaches: a network with published weights, or one of our own; else the recipe's teacher, if any, is the
+                 network as it came
     file_bytes   at most so many, the whole file
     test_error   at most so many percent
     """
@@ -49,42 +58,38 @@ class Experiment:
     record: str
     file_bytes: int
     test_error: float
-    taught: bool = False
+    teacher: str | None = None
+    target: int | None = None
 
 
+LENET_300_100 = ("LeNet-300-100, best recipe", "lenet_300_100", "lenet_300_100")
+LENET_5 = ("LeNet-5 (Caffe), best recipe", "lenet5")
+VGG = ("VGG-16, trained by us", "vgg16_cifar", "vgg16_cifar")
 EXPERIMENTS = {
-    "lenet_300_100_smaller": Experiment(
-        "LeNet-300-100, best recipe", "lenet_300_100", "lenet_300_100", 1.2, "8,560 B at 1.9 %", 3_000, 1.9, True
-    ),
-    "lenet_300_100_better": Experiment(
-        "LeNet-300-100, best recipe", "lenet_300_100", "lenet_300_100", 0.3, "27 KB at 1.58 %", 6_000, 1.6, True
-    ),
+    "lenet_300_100_smaller": Experiment(*LENET_300_100, 1.2, "8,560 B at 1.9 %", 3_000, 1.9, "lenet5"),
+    "lenet_300_100_better": Experiment(*LENET_300_100, 0.3, "27 KB at 1.58 %", 6_000, 1.6, "lenet5"),
     "lenet_300_100_plain": Experiment(
         "LeNet-300-100, plain", "lenet_300_100", "lenet_300_100_plain", 0.5, "8,560 B at 1.9 %", 3_000, 1.9
     ),
-    "lenet5_smaller": Experiment(
-        "LeNet-5 (Caffe), best recipe", "lenet5", "lenet5_long", 2.5, "1,520 B at 0.96 %", 1_000, 1.0, True
-    ),
-    "lenet5_better": Experiment(
-        "LeNet-5 (Caffe), best recipe", "lenet5", "lenet5", 0.7, "3,030 B at 0.69 %", 2_200, 0.7, True
-    ),
-    "resnet8_int8": Experiment(
-        "ResNet-8 (MLPerf Tiny), itself as teacher",
-        "resnet8",
-        "resnet8",
-        0.035,
-        "98,496 B at 13.03 %, int8",
-        25_000,
-        13.03,
-    ),
+    "lenet5_smaller": Experiment(*LENET_5, "lenet5_long", 1.5, "1,520 B at 0.96 %", 1_000, 1.0, "lenet5", 755),
+    "lenet5_better": Experiment(*LENET_5, "lenet5_long", 0.5, "3,030 B at 0.69 %", 2_200, 0.7, "lenet5", 1_930),
     "lenet5_plain": Experiment(
         "LeNet-5 (Caffe), plain", "lenet5", "lenet5_plain", 1.0, "1,520 B at 0.96 %", 1_000, 1.0
     ),
-}
+    "resnet20": Experiment(
+        "ResNet-20, ResNet-56 as teacher", "resnet20", "resnet20", 0.05, "none coded; 65 KB at 8.0 %", 27_000, 8.5, "resnet56", 23_500
+    ),
+    "resnet8": Experiment(
+        "ResNet-8 (MLPerf Tiny), ResNet-56 as teacher", "resnet8", "resnet8", 0.02, "98,496 B at 13.03 %, int8", 25_000, 13.03,
+        "resnet56", 23_000,
+    ),
+    "vgg16_smaller": Experiment(*VGG, 0.02, "76 KB at 10.0 %", 60_000, 10.0, "vgg16_cifar", 54_000),
+    "vgg16_better": Experiment(*VGG, 0.01, "129 KB at 7.4 %", 120_000, 7.0, "vgg16_cifar", 112_000),
+}  # fmt: skip
 
 
 def main() -> None:
-    arguments = PAPER.arguments(EXPERIMENTS, seeds=True)
+    arguments = PAPER.arguments(EXPERIMENTS, seeds=True, devices=True)
     for name in arguments.names:
         for seed in range(arguments.seeds):
             PAPER.record(name, reproduce(name, EXPERIMENTS[name], seed, arguments.work), seed)
@@ -95,14 +100,15 @@ def reproduce(name: str, experiment: Experiment, seed: int, work: Path) -> dict[
     entry = ENTRIES[experiment.network]
     data = load(entry.data, preprocess=entry.preprocess)
     result = tersenet.compress(
-        published(experiment.network, WEIGHTS[experiment.network]),
-        recipe=priced(load_recipe(PAPER.recipes / f"{experiment.recipe}.yaml"), experiment.rate),
+        begun(experiment.network, data, work),
+        recipe=priced(load_recipe(PAPER.recipes / f"{experiment.recipe}.yaml"), experiment),
         train=data.train,
         validate=data.validate,
         test=data.test,
-        teacher=teacher(data, work) if experiment.taught else None,
+        teacher=None if experiment.teacher is None else teacher(experiment.teacher, entry.preprocess, data, work),
         seed=seed,
-        run_dir=work / f"{name}-{experiment.rate:g}-{seed}",
+        run_dir=work / f"{name}-{seed}",
+        device=PAPER.device,
         provenance=False,
         source=experiment.network,
         on_event=show,
@@ -114,30 +120,52 @@ def reproduce(name: str, experiment: Experiment, seed: int, work: Path) -> dict[
         **file_of(result),
         **took(result),
         "rate": experiment.rate,
+        "target": experiment.target,
         "test_error_before": error(final["original"]["test"]),
         "test_error_after": error(final["test"]),
         "validation_error_after": error(final["validate"]),
     }
 
 
-def priced(recipe: Recipe, rate: float) -> Recipe:
-    """The recipe with another price of a bit."""
-    steps = [step.model_copy(update={"rate": rate}) if hasattr(step, "rate") else step for step in recipe.steps]
-    return recipe.model_copy(update={"steps": tuple(steps)})
+def begun(name: str, data: Any, work: Path) -> torch.nn.Module:
+    """A network with published weights, or one of our own where there are none."""
+    return published(name, WEIGHTS[name]) if name in WEIGHTS else trained(name, data, work)
 
 
-def teacher(data: Any, work: Path) -> torch.nn.Module:
-    """A LeNet-5 of about half the errors of the published one; the same for all seeds."""
+def trained(name: str, data: Any, work: Path) -> torch.nn.Module:
+    """A network of our own, where there is a recipe for it; the same for all seeds. Else with published weights."""
+    if name not in TRAINED:
+        return published(name, WEIGHTS[name])
     torch.manual_seed(0)
-    trained = tersenet.compress(
-        network(TEACHER),
-        recipe=PAPER.recipes / "teacher.yaml",
+    return tersenet.compress(
+        network(name),
+        recipe=PAPER.recipes / f"{TRAINED[name]}.yaml",
         train=data.train,
         validate=data.validate,
-        run_dir=work / "teacher",
+        run_dir=work / TRAINED[name],
+        device=PAPER.device,
         on_event=show,
-    )
-    return trained.network
+    ).network
+
+
+def teacher(name: str, given: Preprocess, data: Any, work: Path) -> torch.nn.Module:
+    """One that reads pictures prepared for the student."""
+    found, change = trained(name, data, work), rescaled(given, ENTRIES[name].preprocess)
+    return found if change is None else torch.nn.Sequential(change, found)
+
+
+def priced(recipe: Recipe, experiment: Experiment) -> Recipe:
+    """The recipe with the experiment's price of a bit, and its target, of which steps that leave scales and shifts as they
+    are leave a part.
+    """
+    steps = []
+    for step in recipe.steps:
+        if hasattr(step, "rate"):
+            share = 1.0 if step.vectors else WEIGHTS_SHARE
+            target = None if experiment.target is None else round(share * experiment.target)
+            step = step.model_copy(update={"rate": experiment.rate, "target": target})
+        steps.append(step)
+    return recipe.model_copy(update={"steps": tuple(steps)})
 
 
 def error(score: dict[str, Any]) -> float:

@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import nn
 
 from tersenet.methods.distill import Taught, Teacher, Views, store_answers
 from tersenet.training import TrainConfig, fit
+from tersenet.training.devices import machine_name
 from tersenet.training.evaluate import evaluate
 from tersenet.zoo import ENTRIES, load_weights, network
 from tersenet.zoo.data import Data, load
@@ -31,11 +31,11 @@ EXPECTED = HERE / "expected.json"
 MODELS = Path(os.environ.get("TERSENET_DATA", "data")) / "models"
 STUDENT, STUDENT_WEIGHTS = "resnet8", "mlperf-tiny/resnet8_cifar10.safetensors"
 TEACHER, TEACHER_WEIGHTS = "resnet56", "cifar10-resnet/resnet56-4bfd9763.safetensors"
-VIEWS = 10
+VIEWS = 20
 TARGET = 88.5
 # An epoch over the views is VIEWS epochs of the data.
 TRAINING = TrainConfig(
-    epochs=8,
+    epochs=6,
     batch_size=128,
     optimiser="adam",
     lr=2e-3,
@@ -64,13 +64,14 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)} (default: all)")
     parser.add_argument("--work", type=Path, default=Path("runs/romero2015"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, or auto (default: cpu)")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(EXPERIMENTS)
     if unknown:
         parser.error(f"unknown {', '.join(sorted(unknown))}")
     torch.set_num_threads(1)
     for name in arguments.names or EXPERIMENTS:
-        record(name, reproduce(name, arguments.work, arguments.seed))
+        record(name, reproduce(name, arguments.work, arguments.seed, arguments.device), arguments.device)
     write_table()
 
 
@@ -80,7 +81,7 @@ def prepared(name: str, weights: str) -> tuple[nn.Module, Data]:
     return load_weights(network(name), MODELS / weights).eval(), load("cifar10", preprocess=entry.preprocess)
 
 
-def reproduce(name: str, work: Path, seed: int) -> dict[str, Any]:
+def reproduce(name: str, work: Path, seed: int, device: str) -> dict[str, Any]:
     started = time.time()
     student, data = prepared(STUDENT, STUDENT_WEIGHTS)
     before = evaluate(student, data.test).accuracy
@@ -93,6 +94,7 @@ def reproduce(name: str, work: Path, seed: int) -> dict[str, Any]:
             Views(same.train, VIEWS),
             work / "answers",
             precision="bfloat16",
+            device=device,
             on_batch=lambda done, of: print(f"answers {done}/{of}", flush=True) if done % 50 == 0 else None,
         )
         taught = Taught(train, answers)
@@ -103,12 +105,14 @@ def reproduce(name: str, work: Path, seed: int) -> dict[str, Any]:
         data.validate,
         TRAINING,
         seed=seed,
+        device=device,
         checkpoint=work / f"{name}-{seed}.ckpt",
         criterion=criterion,
         labels_of=None if taught is None else taught.labels,
         event_every_steps=200,
         on_event=show,
     )
+    student.cpu()
     after = evaluate(student, data.test).accuracy
     assert before is not None and after is not None
     return {
@@ -138,12 +142,13 @@ def show(event: dict[str, Any]) -> None:
     )
 
 
-def record(name: str, found: dict[str, Any]) -> None:
+def record(name: str, found: dict[str, Any], device: str) -> None:
     """Put a finished run into expected.json."""
     expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
     expected[f"{name} {found['seed']}"] = found | {
-        "command": f"python papers/{HERE.name}/run.py {name} --seed {found['seed']}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, 1 thread",
+        "command": f"python papers/{HERE.name}/run.py {name} --seed {found['seed']}"
+        + ("" if device == "cpu" else f" --device {device}"),
+        "machine": machine_name(device),
     }
     EXPECTED.write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
     print(name, found, flush=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +30,7 @@ def finish(
     from tersenet.cli.training import save_weights, score
     from tersenet.container import atomic_write
     from tersenet.report import write
+    from tersenet.training.devices import machine_name
     from tersenet.training.examine import Examination
 
     size = save_weights(source.model, output)
@@ -53,7 +52,7 @@ def finish(
         "source": source.text,
         "data": loaders.text,
         "seed": session.seed,
-        "machine": _machine(),
+        "machine": machine_name(device),
         "parameters": sum(parameter.numel() for parameter in source.model.parameters()),
         "weights": output.name,
         "bytes": size,
@@ -107,10 +106,3 @@ def _told(
         lines.append("loss: " + ", ".join(f"{part} {score['loss']:.4g}" for part, score in known.items()))
     lines.extend(([written["report"]] if "report" in written else []) + written.get("figures", []))
     return lines
-
-
-def _machine() -> str:
-    import torch
-
-    threads = torch.get_num_threads()
-    return f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {threads} threads"

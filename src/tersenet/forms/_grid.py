@@ -201,8 +201,8 @@ def usable_step(step: Tensor) -> Tensor:
     step = torch.where(step > 0, step, torch.ones_like(step)).to(torch.float32)
     half = step.to(torch.float16).to(torch.float32)
     limits = torch.finfo(torch.float16)
-    fits = bool(((half >= limits.tiny) & (half <= limits.max)).all())
-    return half if fits else step
+    fits = ((half >= limits.tiny) & (half <= limits.max)).all()  # not read, for which a GPU would have to be waited for
+    return torch.where(fits, half, step)
 
 
 def affine(runs: Int[np.ndarray, "m n"], low: Int[np.ndarray, " k"], step: Storage, alphabet: int = 2) -> Affine:

@@ -24,7 +24,7 @@ from tersenet.forms._learned_step import LearnedStep
 from tersenet.forms.uniform import Uniform
 
 # Levels are -MOST to MOST.
-MOST = 127
+MOST = 1023
 # Places of the overall mean that a row or a column begins with.
 SEEN = 4.0
 # A magnitude is 1 at least; a mean of exactly 1 would make 2 impossible.
@@ -38,20 +38,22 @@ class _CodeLength(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, place: Tensor) -> Tensor:
         level = place.round()
-        used = level != 0
+        used = (level != 0).to(place.dtype)
         rows, columns = place.shape
-        count = float(used.sum())
+        # No number is read off a tensor here: on a GPU each such read would wait for all that was asked before.
+        by_row, by_column, total = used.sum(1), used.sum(0), level.abs().sum()
+        count = by_row.sum()
         mean = (count + 0.5) / (place.numel() + 1)
-        by_row = torch.logit((used.sum(1) + SEEN * mean) / (columns + SEEN))
-        by_column = torch.logit((used.sum(0) + SEEN * mean) / (rows + SEEN))
-        odds = by_row[:, None] + by_column - math.log(mean / (1 - mean))  # logarithms of those of a level that is not 0
-        magnitude = max((float(level.abs().sum()) + 1) / (count + 1), LEAST_MEAN)
-        more = -math.log2(1 - 1 / magnitude)  # for each 1 above 1
-        first = 1 + math.log2(magnitude)  # sign, and the 1 itself
+        row_odds = torch.logit((by_row + SEEN * mean) / (columns + SEEN))
+        column_odds = torch.logit((by_column + SEEN * mean) / (rows + SEEN))
+        odds = row_odds[:, None] + (column_odds - torch.logit(mean))  # logarithms of those of a level that is not 0
+        magnitude = ((total + 1) / (count + 1)).clamp(min=LEAST_MEAN)
+        more = -torch.log2(1 - 1 / magnitude)  # for each 1 above 1
+        first = 1 + torch.log2(magnitude)  # sign, and the 1 itself
         bits = (torch.nn.functional.softplus(odds) - used * odds).sum() / LN2
-        bits = bits + first * count + more * (float(level.abs().sum()) - count)
+        bits = bits + first * count + more * (total - count)
         below_one = (first - odds / LN2).clamp(min=0)
-        ctx.save_for_backward(torch.where(place.abs() < 1, below_one, below_one.new_tensor(more)) * place.sign())
+        ctx.save_for_backward(torch.where(place.abs() < 1, below_one, more) * place.sign())
         return bits
 
     @staticmethod
@@ -85,17 +87,25 @@ class _Whole(torch.autograd.Function):
 
 
 class RateStep(LearnedStep):
-    """A learned step for latent weights whose levels are paid for by the bit, -127 to 127.
+    """A learned step for latent weights whose levels are paid for by the bit, -1023 to 1023.
 
     After Oktay et al. 2020, arXiv:1906.06624, section 3: a weight is its level times the step, and levels are those of
     the latent weights in units of the step at the start. So a step that grows scales weights and leaves levels and their
     price alone; were latent weights divided by it, its growth would pay for itself by what it turns to zero, unseen by
     gradients that pass straight through. The prior is the adaptive coder's own, and no table of it is sent.
+
+    markup   float32, (): natural logarithm of what the price of a bit has risen by, where bits have a target
+    began    float32, (): natural logarithm of the bits of all weights when they were first counted; 0 before
     """
+
+    markup: Tensor
+    began: Tensor
 
     def __init__(self, start: Uniform) -> None:
         wide = torch.full_like(start.low, MOST)
-        super().__init__(Uniform(start.level.clamp(-MOST, MOST), start.step, -wide, wide))
+        super().__init__(Uniform(start.level.long().clamp(-MOST, MOST), start.step, -wide, wide))
+        self.register_buffer("markup", torch.zeros(()))
+        self.register_buffer("began", torch.zeros(()))
 
     def place(self, values: Float[Tensor, "..."]) -> Float[Tensor, "m n"]:
         """Latent weights in units of the step at the start, by run."""

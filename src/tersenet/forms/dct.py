@@ -9,6 +9,8 @@ al. 2020, arXiv:1906.06624, train kernels so.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -71,21 +73,42 @@ def kernel_axes(shape: tuple[int, ...]) -> int:
 
 def kernels(coefficients: Float[Tensor, "..."], axes: int) -> Float[Tensor, "..."]:
     """Weights from frequencies, in the very float32 operations of the file (spec/format.md, section 4); differentiable."""
-    found = coefficients
-    for axis in range(coefficients.ndim - 1, coefficients.ndim - 1 - axes, -1):
-        basis = torch.from_numpy(dct_basis(found.shape[axis])).to(found)
-        planes = found.unbind(axis)
-        total = torch.zeros_like(found).movedim(axis, 0)
-        for frequency, plane in enumerate(planes):
-            total = total + basis[:, frequency].reshape(-1, *[1] * plane.ndim) * plane
-        found = total.movedim(0, axis)
-    return found.contiguous()
+    found: Tensor = _Kernels.apply(coefficients, axes)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Kernels(torch.autograd.Function):
+    """The file's sums, one after the other; their gradient, which no file has, by products of matrices."""
+
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor, axes: int) -> Tensor:
+        ctx.axes = axes
+        found = coefficients
+        for axis in range(coefficients.ndim - 1, coefficients.ndim - 1 - axes, -1):
+            basis = _basis(found.shape[axis], found.dtype, found.device)
+            total = torch.zeros_like(found).movedim(axis, 0)
+            for frequency, plane in enumerate(found.unbind(axis)):
+                total = total + basis[:, frequency].reshape(-1, *[1] * plane.ndim) * plane
+            found = total.movedim(0, axis)
+        return found.contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _along_axes(grads[0], ctx.axes), None
 
 
 def frequencies(weight: Float[Tensor, "..."], axes: int) -> Float[Tensor, "..."]:
     """The orthonormal cosine transform of each kernel, in float64 and back in the weight's dtype."""
-    found = weight.double()
-    for axis in range(weight.ndim - axes, weight.ndim):
-        basis = torch.from_numpy(dct_basis(weight.shape[axis])).to(found)
+    return _along_axes(weight.double(), axes).to(weight.dtype).contiguous()
+
+
+def _along_axes(found: Tensor, axes: int) -> Tensor:
+    for axis in range(found.ndim - axes, found.ndim):
+        basis = _basis(found.shape[axis], found.dtype, found.device)
         found = torch.tensordot(found, basis, ([axis], [0])).movedim(-1, axis)
-    return found.to(weight.dtype).contiguous()
+    return found
+
+
+@cache
+def _basis(size: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n n"]:
+    return torch.from_numpy(dct_basis(size)).to(device, dtype)

@@ -22,8 +22,9 @@ from tersenet.ir import OPS, Node, Parameter, Value, make_node
 def fold_batchnorm(network: Network) -> Network:
     """A network in which `mul` and `add` do what BatchNorm does in eval mode; half the numbers a channel.
 
-    The layer `bn1` then holds bn1.scale and bn1.shift of shape (C, 1, ...), float32. BatchNorm without running
-    statistics stays. In training mode the result differs: it no longer normalises by the batch.
+    The layer `bn1` then holds bn1.scale and bn1.shift of shape (C, 1, ...), float32. A channel that comes from zeros alone
+    has the scale 0: its variance is none, so what BatchNorm would multiply it by is large and says nothing. BatchNorm
+    without running statistics stays. In training mode the result differs: it no longer normalises by the batch.
     """
     graph, shapes = network.graph, value_shapes(network)
     declared, changed = dict(graph.parameters), dict[str, Tensor]()
@@ -34,6 +35,7 @@ def fold_batchnorm(network: Network) -> Network:
         first = graph.first_value(position)
         if node.op == "batch_norm" and isinstance(node.get("running_mean"), Parameter):
             scale, shift = _scale_and_shift(network, node)
+            scale, shift = _without_dead(network, node, scale, shift)
             names = _names(node, declared)
             for name, tensor in zip(names, (scale, shift)):
                 changed[name] = tensor.reshape(-1, *[1] * (len(shapes[first]) - 2))
@@ -67,6 +69,24 @@ def _scale_and_shift(network: Network, node: Node) -> tuple[Float[Tensor, " C"],
     scale = given("weight", 1.0) * torch.rsqrt(given("running_var", 1.0) + node.get("eps"))
     shift = given("bias", 0.0) - mean * scale
     return scale.float(), shift.float()
+
+
+def _without_dead(
+    network: Network, node: Node, scale: Float[Tensor, " C"], shift: Float[Tensor, " C"]
+) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+    """The same function with the scale 0 where the filter before is all zeros, and its output its bias."""
+    graph, source = network.graph, node.arguments["input"].number
+    before = next((one for place, one in enumerate(graph.nodes) if graph.first_value(place) == source), None)
+    if before is None or before.op not in ("conv1d", "conv2d", "conv3d", "linear"):
+        return scale, shift
+    weight = before.get("weight")
+    if not isinstance(weight, Parameter):
+        return scale, shift
+    dead = network.dense(weight.name).flatten(1).abs().amax(1) == 0
+    bias = before.get("bias")
+    if isinstance(bias, Parameter):
+        shift = torch.where(dead, shift + scale * network.dense(bias.name), shift)
+    return scale.masked_fill(dead, 0.0), shift
 
 
 def _names(node: Node, declared: dict[str, str]) -> tuple[str, str]:

@@ -26,7 +26,7 @@ def add_data(digest: Any, data: Any) -> None:
     digest.update(repr(_length(data)).encode())
     if hasattr(data, "batch") and len(data):
         for tensor in data.batch(torch.arange(min(FINGERPRINT_EXAMPLES, len(data)))):
-            digest.update(tensor.contiguous().numpy().tobytes())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
 
 
 def check_finite(network: Network) -> None:

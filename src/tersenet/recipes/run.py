@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -33,6 +31,7 @@ from tersenet.recipes.fingerprint import add_data, add_network, check_finite
 from tersenet.recipes.recipe import Recipe
 from tersenet.recipes.steps import Situation, Step
 from tersenet.training import TrainConfig
+from tersenet.training.devices import machine_name
 from tersenet.training.evaluate import Score, evaluate
 from tersenet.training.loop import fit
 
@@ -196,11 +195,11 @@ class _Runner:
         return entry
 
     def _network(self, file: Path | None) -> Network:
-        """The network of a stage, or without one that which the run began with."""
+        """The network of a stage, or without one that which the run began with; on the CPU, where steps change it."""
         if file is None:
-            return self.start.clone().to(self.task.device)
+            return self.start.clone()
         contents = decode(read_file(file), name=str(file), max_bytes=self._limit())
-        return artifact.from_contents(contents).to(self.task.device)
+        return artifact.from_contents(contents)
 
     def _situation(self, stage: int, label: str) -> Situation:
         def quality(network: Network) -> float:
@@ -236,6 +235,7 @@ class _Runner:
             after_step=step.after_step(at),
             on_event=lambda event: self.on_event({"kind": "train", "label": label, **event}),
         )
+        network.cpu()
         return [asdict(epoch) for epoch in history.epochs]
 
     def _lesson(self, network: Network, step: Step, config: TrainConfig) -> Lesson | None:
@@ -244,7 +244,8 @@ class _Runner:
         teacher = self.start.clone() if self.task.teacher is None else self.task.teacher
         given = network.graph.inputs[0]
         example = torch.zeros(2, *given.shape, dtype=getattr(torch, given.dtype), device=self.task.device)
-        return lesson(network, teacher.to(self.task.device), step.teacher, config, example, seed=self.task.seed)
+        device = self.task.device
+        return lesson(network.to(device), teacher.to(device), step.teacher, config, example, seed=self.task.seed)
 
     # Scores ---------------------------------------------------------------------------------------------------
 
@@ -261,6 +262,7 @@ class _Runner:
             loss=self.task.recipe.loss,
             on_batch=lambda done, of: self.on_event(told | {"step": done, "steps": of}),
         )
+        network.cpu()
         return {name: value for name, value in asdict(score).items() if value is not None}
 
     def _drop_points(self, score: dict[str, Any] | None) -> float | None:
@@ -304,7 +306,7 @@ class _Runner:
             source=self.task.source,
             recipe=self.task.recipe.model_dump(mode="json"),
             seed=self.task.seed,
-            machine=f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads",
+            machine=machine_name(self.task.device),
             parameters=parameters,
             original_bytes=FLOAT32_BYTES * parameters,
         )

@@ -64,8 +64,12 @@ class Batches:
         augment_pixels: int | None = None,
         affine: Affine = AFFINE,
         drop_single: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
-        """drop_single leaves out a batch of one example, from which BatchNorm has no variance to learn."""
+        """drop_single leaves out a batch of one example, from which BatchNorm has no variance to learn.
+
+        device   where inputs of indexed data are moved about and are given; targets stay on the CPU
+        """
         self._data = data
         self._batch_size = batch_size
         self._seed = seed
@@ -73,6 +77,7 @@ class Batches:
         self._pixels = augment_pixels
         self._affine = affine
         self._drop_single = drop_single
+        self._device = device
         self._generator = torch.Generator()
         self.indexed = isinstance(data, IndexedData)
         self.examples: int | None = None
@@ -130,7 +135,9 @@ class Batches:
         border = getattr(data, "black", None)
         for step in range(skip, self.steps):
             x, y = data.batch(order[step * self._batch_size : (step + 1) * self._batch_size])
-            moved = augment(x, self._augment, self._pixels, self._generator, affine=self._affine, border=border)
+            moved = augment(
+                x.to(self._device), self._augment, self._pixels, self._generator, affine=self._affine, border=border
+            )
             yield step, moved, y
 
     def _loaded(

@@ -22,7 +22,7 @@ LossName: TypeAlias = Literal["cross_entropy", "mse", "mae", "bce"]
 # was begun before them is still the same run.
 LATER_FIELDS = (
     "plateau_epochs", "peak", "momentum_at_peak", "affine", "average", "average_decay", "average_from", "patience",
-    "polarise", "rate",
+    "polarise", "rate", "target",
 )  # fmt: skip
 
 
@@ -44,7 +44,9 @@ class Regularise(BaseModel):
     least at -1, 0 and +1, and drives weights to the levels that they are rounded to in the end.
 
     rate * (ln 2 / n) * bits, over all weights that have a rate to train (forms.RateStep), whatever `where` says; n is
-    the number of training examples, so that 1 is the price at which model and data together take the fewest bits.
+    the number of training examples, so that 1 is the price at which model and data together take the fewest bits. With a
+    target that is where the price begins: during warmup_epochs it leads the bits there, evenly in their logarithm, and
+    then keeps them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -55,6 +57,7 @@ class Regularise(BaseModel):
     lo: NotNegative = Field(default=0.0, description="factor of the norms of all weights out of a neuron, summed")
     polarise: NotNegative = Field(default=0.0, description="factor of the sum of u^2 (1 - u^2); towards -1, 0 and +1")
     rate: NotNegative = Field(default=0.0, description="price of a coded bit, 1 being ln 2 / training examples")
+    target: Annotated[int, Gt(0)] | None = Field(default=None, description="bytes of coded weights that rate leads to")
     warmup_epochs: NotNegative = Field(default=0.0, description="epochs in which the factors rise linearly from 0")
     where: str = Field(default="*", description="layers that are penalised, patterns joined by commas")
 
@@ -73,6 +76,8 @@ class Regularise(BaseModel):
             raise ValueError(
                 "regularise has warmup_epochs or where but no factor; set l1, l2, li, lo, polarise or rate, or drop it"
             )
+        if self.target is not None and not self.rate:
+            raise ValueError("regularise has a target but no rate, which is the price that leads there; set rate")
         return self
 
 

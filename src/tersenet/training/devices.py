@@ -5,6 +5,7 @@ gradient is the one that a single process computes from the whole batch.
 """
 
 import os
+import platform
 from importlib.util import find_spec
 from typing import Any
 
@@ -99,6 +100,14 @@ def resolve_device(device: str | torch.device) -> torch.device:
         reason = str(error).split("\n")[0].rstrip(".")
         raise TrainingError(f"device '{device}' cannot be used here ({reason}); take cpu, cuda, or auto") from error
     return found
+
+
+def machine_name(device: str | torch.device = "cpu") -> str:
+    """What trains here, for records."""
+    where = torch.device(device)
+    name = f"{platform.machine()}, {os.cpu_count()} cores"
+    name += f", {torch.cuda.get_device_name(where)}" if where.type == "cuda" else ""
+    return f"{name}, torch {torch.__version__}, {torch.get_num_threads()} threads"
 
 
 def make_devices(device: str | torch.device) -> OneProcess:

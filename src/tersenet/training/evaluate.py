@@ -78,14 +78,15 @@ def evaluate(
     """
     device = resolve_device(device)
     loader = EvaluationLoader(data, batch_size, on_batch)
+    model.to(device)
     frozen = getattr(model, "frozen_weights", nullcontext)
     with _evaluation_mode(model), torch.no_grad(), frozen():
         if metric is not None:
-            value = float(metric(model.to(device), loader))
+            value = float(metric(model, loader))
             if not isfinite(value):
                 raise TrainingError(f"the metric gave {value}; it must give a finite number")
             return Score(accuracy=None, top5=None, loss=None, examples=loader.examples, metric=value)
-        return _classify(model.to(device), loader, device, loss, observe)
+        return _classify(model, loader, device, loss, observe)
 
 
 class EvaluationLoader:

@@ -150,7 +150,7 @@ class _Run:
         if not self.parameters:
             raise TrainingError("the network has no parameter that trains; ask for 0 epochs, or unfreeze some")
         self.optimiser = make_optimiser(config, list(self.parameters))
-        self.penalty = Penalty(network_of(self.model), config.regularise, self.batches.examples)
+        self.penalty = Penalty(network_of(self.model), config.regularise, self.batches.examples, self.batches.steps)
         self.average = Average(self.model, config) if config.average != "none" else None
         self.wrapped = devices.wrap(self.model)
 
@@ -181,6 +181,7 @@ class _Run:
             augment_pixels=config.augment_pixels,
             affine=config.affine,
             drop_single=any(isinstance(module, _BatchNorm) for module in self.model.modules()),
+            device=self.devices.device,
         )
 
     def go(self) -> History:

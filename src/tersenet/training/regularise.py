@@ -35,6 +35,11 @@ _OPS = {
     nn.Embedding: "embedding",
 }
 
+# How the price of a bit follows the bits: by a tenth at once where there are a tenth too many, and by a 14th more in each
+# epoch that they stay. Errors count as half of the bits at most, so that the price does not run ahead of the weights.
+INTEGRAL = 0.7
+ERROR = 0.5
+
 
 def neuron_norms(
     weight: Tensor, op: str, groups: int = 1
@@ -83,9 +88,12 @@ class Penalty:
     """What `regularise` adds to the loss of a model.
 
     examples   of the training data, None where they are not known: what a bit is shared among
+    steps      of an epoch
     """
 
-    def __init__(self, model: nn.Module, regularise: Regularise, examples: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, regularise: Regularise, examples: int | None = None, steps: int | None = None
+    ) -> None:
         self.regularise = regularise
         shaped = any((regularise.l1, regularise.l2, regularise.li, regularise.lo, regularise.polarise))
         self.weights = _chosen(model, regularise.where) if shaped else []
@@ -96,6 +104,7 @@ class Penalty:
                 "train on a split or on a loader with a length"
             )
         self.bit = regularise.rate * math.log(2.0) / examples if examples else 0.0
+        self.epoch_steps = steps or 1
 
     def __call__(self, time_epochs: float) -> Float[Tensor, ""] | None:
         """The penalty `time_epochs` after the start of training, or None where there is none."""
@@ -113,9 +122,30 @@ class Penalty:
                 terms.append(share * (by.li * into.sum() + by.lo * out_of.sum()))
             if by.polarise:
                 terms.append(share * by.polarise * distance_from_levels(weight))
-        if share:
-            terms += [share * self.bit * form.rate_bits() for form in self.rated]
+        if share and self.rated:
+            terms.append(self._rate(share))
         return sum(terms[1:], terms[0]) if terms else None
+
+    def _rate(self, share: float) -> Float[Tensor, ""]:
+        """Bits times their price; with a target the price follows how far they are from where they should be by now.
+
+        It is a controller with a proportional and an integral part, on logarithms. What it remembers is held by the
+        first of the weights, so that it is saved with them.
+        """
+        each = [form.rate_bits() for form in self.rated]
+        bits = sum(each[1:], each[0])
+        target = self.regularise.target
+        if target is None:
+            return share * self.bit * bits
+        kept = self.rated[0].quantiser
+        assert isinstance(kept, RateStep)
+        with torch.no_grad():
+            now = bits.log()
+            kept.began.copy_(torch.where(kept.began > 0, kept.began, now))
+            error = (now - kept.began + share * (kept.began - math.log(8.0 * target))).clamp(-ERROR, ERROR)
+            kept.markup.add_(INTEGRAL / self.epoch_steps * error)
+            price = self.bit * (kept.markup + error).exp()
+        return price * bits
 
 
 def _rated(model: nn.Module) -> list[Latent]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tersenet.forms import Dct, Form, Latent, RateStep, Uniform
 from tersenet.forms._grid import Grid, usable_step
+from tersenet.forms._rate import MOST
 from tersenet.graph import Network, WeightedLayer
 from tersenet.methods.latent import settle
 from tersenet.methods.select import replace_form, select_layers
@@ -37,6 +38,10 @@ class StoreRate(StoreStep):
     goes_on: ClassVar[bool] = True
     form: Literal["rate"]
     rate: Annotated[float, Gt(0)] = Field(1.0, description="price of a bit; 1 is ln 2 / training examples")
+    target: Annotated[int, Gt(0)] | None = Field(
+        None,
+        description="bytes of coded weights that the price, beginning at rate, leads to; header and op list come on top",
+    )
     warmup: Annotated[float, Gt(0), Lt(1)] | Literal[0] = Field(
         0.2, description="share of the training in which the price rises from 0"
     )
@@ -51,15 +56,18 @@ class StoreRate(StoreStep):
             raise ValueError("the form rate is made by training; give train, with epochs")
         if self.calibrate:
             raise ValueError("the form rate is made by training, not from calibrated layers; drop calibrate")
-        if self.train.regularise.rate or self.train.regularise.warmup_epochs:
-            raise ValueError("rate and warmup of this step are those of its training; drop them from regularise")
+        regularise = self.train.regularise
+        if regularise.rate or regularise.target or regularise.warmup_epochs:
+            raise ValueError(
+                "rate, target and warmup of this step are those of its training; drop them from regularise"
+            )
         return self
 
     def label(self, stage: int) -> str:
         return f"rate {self.rate:g}"
 
     def train_config(self, stage: int) -> TrainConfig:
-        rated = {"rate": self.rate, "warmup_epochs": self.warmup * self.train.epochs}
+        rated = {"rate": self.rate, "target": self.target, "warmup_epochs": self.warmup * self.train.epochs}
         return self.train.model_copy(update={"regularise": self.train.regularise.model_copy(update=rated)})
 
     def fit(self, layer: WeightedLayer, network: Network, at: Situation, notes: list[str]) -> Fit:
@@ -83,15 +91,26 @@ class StoreRate(StoreStep):
         return _latent(weight, self.step, held)
 
     def settle(self, network: Network, at: Situation) -> Changed:
+        notes = [] if self.target is None else [_price_reached(network, self.rate)]
         settle(network)
-        return network, []
+        return network, notes
 
     def at_quality(self, quality: float) -> StoreRate:
-        """At MIDDLE the price is the one given."""
-        return self.model_copy(update={"rate": self.rate * 2.0 ** ((MIDDLE - quality) / POINTS_A_DOUBLING)})
+        """At MIDDLE the price, or the target, is the one given."""
+        return self._coarser(2.0 ** ((MIDDLE - quality) / POINTS_A_DOUBLING))
 
     def gentler(self) -> StoreRate:
-        return self.model_copy(update={"rate": self.rate / 2})
+        return self._coarser(0.5)
+
+    def _coarser(self, factor: float) -> StoreRate:
+        if self.target is not None:
+            return self.model_copy(update={"target": max(round(self.target / factor), 1)})
+        return self.model_copy(update={"rate": self.rate * factor})
+
+
+def _price_reached(network: Network, begun: float) -> str:
+    latent = next(one for one in network.modules() if isinstance(one, Latent) and isinstance(one.quantiser, RateStep))
+    return f"the price of a bit went from {begun:g} to {begun * float(latent.quantiser.markup.exp()):.3g}"
 
 
 def _vectors(network: Network) -> list[str]:
@@ -112,5 +131,5 @@ def _latent(weight: Tensor, deviations: float, held: object) -> Form:
         step = held.step.detach()
     else:
         spread = float(weight.double().std(correction=0)) or float(weight.double().abs().mean()) or NARROW
-        step = torch.tensor([deviations * spread])
+        step = torch.tensor([max(deviations * spread, float(weight.abs().max()) / MOST)])
     return Latent(weight, RateStep(Uniform.on_grid(weight, usable_step(step).to(weight.device))))
