@@ -57,6 +57,43 @@ def test_the_answers_stay_and_half_the_numbers_go(case):
     assert not any("running" in name for name in folded.graph.parameters)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_channel_of_zeros_has_the_scale_zero_and_answers_as_before(bias):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, bias=bias), nn.BatchNorm2d(4))
+    with torch.no_grad():
+        model[0].weight[1] = 0
+    network = with_statistics(model, torch.randn(4, 3, 6, 6))
+    folded = fold_batchnorm(network)
+    scale = folded.dense("1.scale").flatten()
+    assert scale[1] == 0 and scale.count_nonzero() == 3
+    assert "0.bias" not in folded.graph.parameters
+    x = torch.randn(4, 3, 6, 6)
+    torch.testing.assert_close(folded(x), network(x), rtol=1e-5, atol=1e-5)
+
+
+class Both(nn.Module):
+    """A convolution that BatchNorm is not alone to read."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.norm(x) + x
+
+
+def test_a_bias_that_is_read_elsewhere_stays():
+    model = Both()
+    with torch.no_grad():
+        model.conv.weight[1] = 0
+    network = with_statistics(model, torch.randn(4, 3, 6, 6))
+    folded = fold_batchnorm(network)
+    assert "conv.bias" in folded.graph.parameters
+    x = torch.randn(4, 3, 6, 6)
+    torch.testing.assert_close(folded(x), network(x), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet_v1_025_128", "resnet8"])
 def test_networks_of_the_zoo_keep_their_answers(name):
     example = zoo.networks.example_inputs(name, batch=2)

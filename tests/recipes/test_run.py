@@ -272,3 +272,14 @@ def test_a_teacher_changes_what_is_learnt(data, tmp_path):
 
     alone, taught = trained("alone"), trained("taught", teacher={"temperature": 4, "labels": 0.0})
     assert taught[0]["train_loss"] < 1e-2 < alone[0]["train_loss"]  # the teacher is the network it begins with
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_on_a_gpu_ends_on_the_cpu_and_answers_about_as_on_the_cpu(data, tmp_path):
+    scores = {}
+    for device in ("cpu", "cuda"):
+        written, record = run(_network(), _task(data, tmp_path / device, device=device))
+        network = artifact.from_contents(decode(written))
+        assert all(tensor.device.type == "cpu" for tensor in network.tensors().values())
+        scores[device] = record.final["test"]["accuracy"]
+    assert scores["cuda"] == pytest.approx(scores["cpu"], abs=0.1)

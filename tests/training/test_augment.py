@@ -134,3 +134,15 @@ def test_training_moves_in_the_black_of_its_data():
     assert colours(White()) == [[-1, 1], [-2, 1]]
     White.black = None
     assert colours(White()) == [[0, 1], [0, 1]]
+
+
+def test_inputs_are_moved_about_where_they_are_trained_on_and_targets_stay():
+    class Pictures:
+        def __len__(self):
+            return 4
+
+        def batch(self, indices):
+            return torch.ones(len(indices), 2, 3, 3), torch.zeros(len(indices), dtype=torch.int64)
+
+    ((_, x, y),) = Batches(Pictures(), batch_size=4, seed=0, augment="flip_crop", device="meta").epoch(0)
+    assert (x.device.type, y.device.type) == ("meta", "cpu")

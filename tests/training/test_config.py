@@ -24,6 +24,7 @@ BAD = {
     "one_cycle rises by itself": {"schedule": "one_cycle", "warmup_epochs": 1},
     "float16 underflows .* bfloat16 needs none": {"precision": "float16"},
     "'none', 'ema' or 'swa'": {"average": "mean"},
+    "has a target but no rate": {"regularise": {"l1": 0.1, "target": 100}},
     "but no factor; set l1, l2, li, lo, polarise or rate": {"regularise": {"where": "fc*"}},
     "with the whole penalty; use fewer": {"regularise": {"l1": 1e-4, "warmup_epochs": 2}},
 }

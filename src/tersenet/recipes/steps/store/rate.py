@@ -109,8 +109,8 @@ class StoreRate(StoreStep):
 
 
 def _price_reached(network: Network, begun: float) -> str:
-    latent = next(one for one in network.modules() if isinstance(one, Latent) and isinstance(one.quantiser, RateStep))
-    return f"the price of a bit went from {begun:g} to {begun * float(latent.quantiser.markup.exp()):.3g}"
+    quantiser = next(one for one in network.modules() if isinstance(one, RateStep))
+    return f"the price of a bit went from {begun:g} to {begun * float(quantiser.markup.exp()):.3g}"
 
 
 def _vectors(network: Network) -> list[str]:
