@@ -19,10 +19,11 @@ from tersenet.errors import TersenetError
 from tersenet.graph import Network, capture
 from tersenet.ir import Preprocess
 from tersenet.methods.distill import as_teacher
+from tersenet.methods.oneshot import MIDDLE
 from tersenet.recipes.recipe import Recipe, load_recipe
 from tersenet.recipes.run import Event, RunRecord, Task, run
 from tersenet.report import write as write_report
-from tersenet.search.quality import MIDDLE, Goal, find_point
+from tersenet.search.quality import Goal, find_point
 from tersenet.training.devices import resolve_device
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from tersenet.errors import TersenetError
 from tersenet.graph import Network
+from tersenet.methods.oneshot import MIDDLE
 from tersenet.recipes.run import Event, GoalNotMet, RunRecord, Task, quality_of
 from tersenet.recipes.run import run as run_recipe
 
@@ -25,7 +26,6 @@ from tersenet.recipes.run import run as run_recipe
 NEAR = 0.02
 # Qualities nearer to each other than this make the same file but for chance.
 FINEST = 1.0
-MIDDLE = 50.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def find_point(
     """
     goal.check(task)
     search = _Search(network, task, goal, on_event or (lambda event: None))
-    low, high, quality = 0.0, 100.0, MIDDLE
+    low, high, quality = 0.0, 100.0, float(MIDDLE)
     for _ in range(goal.points):
         point = search.tried(quality)
         finer = point.file_bytes <= goal.target_bytes if goal.target_bytes is not None else not search.keeps(point)

@@ -14,13 +14,13 @@ from tersenet.forms._grid import Grid, usable_step
 from tersenet.forms._rate import MOST
 from tersenet.graph import Network, WeightedLayer
 from tersenet.methods.latent import settle
+from tersenet.methods.oneshot import MIDDLE
 from tersenet.methods.select import replace_form, select_layers
 from tersenet.recipes.steps.base import Changed, Situation
 from tersenet.recipes.steps.store.base import Fit, StoreStep
 from tersenet.recipes.steps.store.levels import check_varied
 from tersenet.training import TrainConfig
 
-MIDDLE = 50
 # So many points of quality less double the price of a bit.
 POINTS_A_DOUBLING = 10
 # The first step of a weight without any spread.
