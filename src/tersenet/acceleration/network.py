@@ -1,4 +1,4 @@
-"""A loaded network that answers through the runtime's kernels, for those who stay in torch."""
+"""A network that answers through the runtime's kernels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tersenet import artifact, runtime
+from tersenet import runtime
 from tersenet.errors import TersenetError
-from tersenet.graph import Network
 
 
 class Accelerated(nn.Module):
@@ -44,23 +43,3 @@ class Accelerated(nn.Module):
             raise TersenetError("an accelerated network cannot train; train the network it was made from")
         super().train(False)
         return self
-
-
-def accelerate(
-    network: Network, *, threads: int = 0, batch: int = 1, activations: runtime.Activations = "float32"
-) -> Accelerated:
-    """The network as it is now, run from its compressed form on the CPU.
-
-    network   from tersenet.load or tersenet.capture; later changes of its weights do not reach the result
-    threads   0: as many as this process may use
-    batch     the batch that kernels are chosen for; any batch runs
-    activations   "int8" computes as `tersenet.runtime.open` says: what a network loses by it, tensor for tensor
-
-    Raises TersenetError for operations that the runtime lacks.
-    """
-    if not isinstance(network, Network):
-        raise TersenetError(
-            f"a {type(network).__name__} came; capture it first: tersenet.accelerate(tersenet.capture(model, example))"
-        )
-    data = artifact.to_bytes(network, coder="raw")
-    return Accelerated(runtime.open_bytes(data, name="network", threads=threads, batch=batch, activations=activations))
