@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -65,7 +66,8 @@ def _apply(module: nn.Module, shared: dict[int, list[nn.Parameter]]) -> None:
         del children["parametrizations"]
         # torch made a class for this module alone, with a property for each such tensor.
         module.__class__ = type(module).__bases__[0]
-    kept = {key: hook for key, hook in module._forward_pre_hooks.items() if key not in hooks}
+    # Handles of hooks hold their dictionary weakly, which a plain dict does not allow.
+    kept = OrderedDict((key, hook) for key, hook in module._forward_pre_hooks.items() if key not in hooks)
     names |= {"_parameters": parameters, "_buffers": buffers, "_modules": children, "_forward_pre_hooks": kept}
 
 
