@@ -1,4 +1,4 @@
-"""Published networks trained on in another form, with teachers: what such papers' run.py share."""
+"""Published networks trained on in another form, with themselves as teachers: what such papers' run.py share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from tersenet.zoo.data import load
 class Experiment:
     """One line of the table: a network with published weights, and what the claim asks for.
 
-    teacher          who teaches, a network with weights; None is the network itself
     least_accuracy   of the result on the test set, percent
     most_minutes     that training may take
     """
@@ -29,7 +28,6 @@ class Experiment:
     paper: str
     least_accuracy: float
     most_minutes: float
-    teacher: tuple[str, str] | None = None
 
 
 def run(paper: Paper, experiments: Mapping[str, Experiment]) -> None:
@@ -49,7 +47,6 @@ def reproduce(paper: Paper, name: str, experiment: Experiment, work: Path) -> di
         recipe=paper.recipes / f"{name}.yaml",
         train=data.train,
         test=data.test,
-        teacher=None if experiment.teacher is None else published(*experiment.teacher),
         run_dir=work / name,
         device=paper.device,
         source=experiment.network,

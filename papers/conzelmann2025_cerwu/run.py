@@ -36,10 +36,10 @@ QUALITIES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "resnet32": ((38, 44), (50,)),
     "resnet56": ((36, 42), (50,)),
     "mobilenet_v1_025": ((70, 76), (76,)),
-    "mobilenet_v1_075": ((70,), ()),
-    "mobilenet_v2": ((74,), ()),
+    "mobilenet_v1_075": ((70, 80), ()),
+    "mobilenet_v2": ((74, 80), ()),
     "squeezenet": ((56, 68), ()),
-    "stories260k": ((84, 92), (84,)),
+    "stories260k": ((84, 90), (84,)),
     "silero_vad": ((69, 80), (80,)),
     "ad01": ((96, 100), (80,)),
 }
@@ -83,7 +83,9 @@ def measured(name: str, work: Path) -> dict[str, Any]:
             if row in done["rows"]:
                 continue
             started, used = time.time(), time.process_time()
-            rate = Rounding(quality, **SETTINGS.get(name, {})) if way == "oneshot" else Rounding(quality, rate_weight=0.0)
+            rate = (
+                Rounding(quality, **SETTINGS.get(name, {})) if way == "oneshot" else Rounding(quality, rate_weight=0.0)
+            )
             file = stored(net, batches if way == "oneshot" else None, rate, name)
             took = {"seconds": round(time.time() - started, 1), "cpu_seconds": round(time.process_time() - used, 1)}
             back = artifact.from_contents(decode(file, max_bytes=1 << 28))

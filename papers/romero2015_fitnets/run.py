@@ -35,7 +35,7 @@ VIEWS = 10
 TARGET = 88.5
 # An epoch over the views is VIEWS epochs of the data.
 TRAINING = TrainConfig(
-    epochs=10,
+    epochs=8,
     batch_size=128,
     optimiser="adam",
     lr=2e-3,
