@@ -56,7 +56,7 @@ def test_a_higher_price_buys_fewer_bytes_and_the_file_answers_as_the_network_doe
 
 @pytest.mark.parametrize("target", [90, 160])
 def test_the_price_leads_to_the_target_and_is_told(target, tmp_path):
-    train = TRAIN | {"epochs": 24}
+    train = TRAIN | {"epochs": 40}
     data, _, record = _run(tmp_path, _rate(rate=0.01, target=target, warmup=0.5, step=0.1, train=train))
     coded = sum(row.size_bytes for row in decode(data).ledger if row.role == "levels")
     # What leads there is an estimate, which does not know that each stream begins and ends with whole bytes.
