@@ -1,4 +1,4 @@
-"""Published networks trained on in another form, with themselves as teachers: what such papers' run.py share."""
+"""Published networks trained on in another form, taught by themselves or by a larger one: what such papers' run.py share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Experiment:
 
     least_accuracy   of the result on the test set, percent
     most_minutes     that training may take
+    teacher          a published network that reads the same inputs, and its weights; None: the network itself
     """
 
     claim: str
@@ -28,6 +29,7 @@ class Experiment:
     paper: str
     least_accuracy: float
     most_minutes: float
+    teacher: tuple[str, str] | None = None
 
 
 def run(paper: Paper, experiments: Mapping[str, Experiment]) -> None:
@@ -48,6 +50,7 @@ def reproduce(paper: Paper, name: str, experiment: Experiment, work: Path) -> di
         train=data.train,
         test=data.test,
         run_dir=work / name,
+        teacher=None if experiment.teacher is None else published(*experiment.teacher),
         device=paper.device,
         source=experiment.network,
         on_event=show,

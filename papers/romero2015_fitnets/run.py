@@ -31,11 +31,11 @@ EXPECTED = HERE / "expected.json"
 MODELS = Path(os.environ.get("TERSENET_DATA", "data")) / "models"
 STUDENT, STUDENT_WEIGHTS = "resnet8", "mlperf-tiny/resnet8_cifar10.safetensors"
 TEACHER, TEACHER_WEIGHTS = "resnet56", "cifar10-resnet/resnet56-4bfd9763.safetensors"
-VIEWS = 10
+VIEWS = 20
 TARGET = 88.5
 # An epoch over the views is VIEWS epochs of the data.
 TRAINING = TrainConfig(
-    epochs=8,
+    epochs=5,
     batch_size=128,
     optimiser="adam",
     lr=2e-3,

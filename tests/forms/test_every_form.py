@@ -15,6 +15,7 @@ from tersenet.forms import (
     FORMS,
     Binary,
     Codebook,
+    Columns,
     Dct,
     Dense,
     FixedPoint,
@@ -65,6 +66,8 @@ NESTED = {
     "sparse of product": partial(Sparse.fit, values=partial(Product.fit, k=4, dim=3)),
     "frequencies in a codebook": partial(Dct.fit, coefficients=partial(Codebook.fit, k=6, init="optimum")),
     "sparse frequencies": partial(Dct.fit, coefficients=partial(Sparse.fit, values=Dense.fit)),
+    "frequencies, a step a column": partial(Dct.fit, coefficients=Columns.fit),
+    "columns in one step": partial(Columns.fit, turned=Uniform.fit),
     "sparse of residual": partial(Sparse.fit, values=partial(Residual.fit, k=4, rounds=2, dim=2)),
 }
 FITS = {name: partial(form_class(name).fit, **OPTIONS.get(name, {})) for name in FORMS} | NESTED
@@ -108,6 +111,8 @@ def kinds(form: Form) -> list[str]:
         return kinds(form.settled())
     if isinstance(form, Dct):
         return ["Dct", *kinds(form.coefficients)]
+    if isinstance(form, Columns):
+        return ["Columns", *kinds(form.turned)]
     return [type(form).__name__] + (kinds(form.values) if isinstance(form, Sparse) else [])
 
 

@@ -11,7 +11,7 @@ from tersenet import artifact
 from tersenet.bits import entropy_bits
 from tersenet.container import decode
 from tersenet.errors import TersenetError
-from tersenet.forms import Dct, Uniform
+from tersenet.forms import Columns, Dct, Form, Uniform
 from tersenet.graph import Network, capture, fold_batchnorm
 from tersenet.methods._moments import Moments, by_frequency
 from tersenet.methods.oneshot import Rounding, divergence, round_network
@@ -65,8 +65,14 @@ def _away(net: Network, rounded: Network) -> float:
         return divergence(net(fresh), rounded(fresh))
 
 
+def _grid(form: Form) -> Form:
+    """What holds the levels."""
+    form = form.coefficients if isinstance(form, Dct) else form
+    return form.turned if isinstance(form, Columns) else form
+
+
 def _bits(network: Network) -> float:
-    held = [form.coefficients if isinstance(form, Dct) else form for form in network.forms().values()]
+    held = [_grid(form) for form in network.forms().values()]
     return sum(
         entropy_bits(form.level.numpy()) for form in held if isinstance(form, Uniform) and form.level.numel() > 24
     )
@@ -74,7 +80,7 @@ def _bits(network: Network) -> float:
 
 def test_calibration_brings_the_answers_nearer_at_no_more_bits(net):
     rounded, plain = net.clone(), net.clone()
-    round_network(rounded, _batches(), Rounding(quality=50))
+    round_network(rounded, _batches(), Rounding(quality=43))
     round_network(plain, None, Rounding(quality=54, rate_weight=0.0))
     assert _bits(rounded) <= _bits(plain)
     assert _away(net, rounded) < 0.5 * _away(net, plain)
@@ -87,13 +93,40 @@ def test_smooth_kernels_take_fewer_bits_in_their_frequencies(net):
     bits, away = [], []
     for dct in (True, False):
         rounded = net.clone()
-        round_network(rounded, _batches(), Rounding(quality=70, dct=dct))
+        round_network(rounded, _batches(), Rounding(quality=70, dct=dct, uneven=False))
         held = rounded.form("one.weight")
         assert isinstance(held, Dct) == dct
-        bits.append(float(entropy_bits((held.coefficients if dct else held).level.numpy())))
+        bits.append(float(entropy_bits(_grid(held).level.numpy())))
         away.append(_away(net, rounded))
     assert bits[0] < 0.8 * bits[1]
     assert away[0] < 1.2 * away[1]
+
+
+def test_columns_that_meet_more_take_finer_steps_and_the_answers_come_nearer_at_no_more_bytes():
+    torch.manual_seed(0)
+    loud = torch.logspace(-1, 1, 96)[torch.randperm(96)]
+    net = capture(nn.Sequential(nn.Linear(96, 200), nn.ReLU(), nn.Linear(200, 6)), torch.zeros(2, 96)).eval()
+    inputs, fresh = (torch.randn(1024, 96) * loud for _ in range(2))
+    away, size = {}, {}
+    for uneven, quality in ((True, 70), (False, 76)):
+        rounded = net.clone()
+        round_network(rounded, [(part,) for part in inputs.split(128)], Rounding(quality, uneven=uneven))
+        assert isinstance(rounded.form("0.weight"), Columns) == uneven
+        size[uneven] = len(artifact.to_bytes(rounded, "range"))
+        with torch.no_grad():
+            away[uneven] = divergence(net(fresh), rounded(fresh))
+    assert size[True] < size[False]
+    assert away[True] < away[False]
+
+
+def test_rows_that_no_scale_follows_take_steps_of_their_own(net):
+    with torch.no_grad():  # the next layer hears half of the depthwise channels a hundred times as well
+        heard = net.dense("four.weight").reshape(24, 16, 16)
+        net.set_tensor("four.weight", (heard * torch.tensor([1.0, 0.01]).repeat(8)[:, None]).reshape(24, 256))
+    round_network(net, _batches(), Rounding(quality=60))
+    step = net.form("three.weight").coefficients.step
+    assert len(step) == 16
+    assert float(step[::2].detach().log().mean().exp()) < 0.6 * float(step[1::2].detach().log().mean().exp())
 
 
 def test_frequencies_of_patches_and_kernels_give_the_same_answers_and_errors():

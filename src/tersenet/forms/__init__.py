@@ -5,6 +5,7 @@ from tersenet.forms._rate import RateStep
 from tersenet.forms.base import FORMS, Form, form_class, lift
 from tersenet.forms.binary import Binary
 from tersenet.forms.codebook import Codebook
+from tersenet.forms.columns import Columns
 from tersenet.forms.dct import Dct
 from tersenet.forms.dense import Dense
 from tersenet.forms.fixed_point import FixedPoint
@@ -20,6 +21,7 @@ __all__ = [
     "FORMS",
     "Binary",
     "Codebook",
+    "Columns",
     "Dct",
     "Dense",
     "FixedPoint",

@@ -24,6 +24,8 @@ from tersenet.storage import Affine, Integers, Reshape, Storage, decode, size_by
 
 # The file's limit on levels and zero points: differences of smaller integers are exact in float32.
 MAX_LEVELS = 2**24
+# Steps that are larger multiples of what divides them all are floats.
+MAX_TIMES = 2**16
 
 
 class _Scale(torch.autograd.Function):
@@ -112,7 +114,7 @@ class Grid(Form):
 
     def lower(self, coder: str) -> Storage:
         """Levels count from the least of all, or, where that saves bytes, from the least of each run."""
-        runs, step = self.levels_by_run(), smallest_floats(self.step.detach().cpu().numpy(), coder)
+        runs, step = self.levels_by_run(), smallest_steps(self.step.detach().cpu().numpy(), coder)
         low, high = runs.min(1, initial=0), runs.max(1, initial=0)
         tree = affine(runs, low.min(keepdims=True), step)
         if len(low) > 1 and _width(high - low) < _width(high.max() - low.min()):
@@ -203,6 +205,23 @@ def usable_step(step: Tensor) -> Tensor:
     limits = torch.finfo(torch.float16)
     fits = ((half >= limits.tiny) & (half <= limits.max)).all()  # not read, for which a GPU would have to be waited for
     return torch.where(fits, half, step)
+
+
+def smallest_steps(step: Float[np.ndarray, " m"], coder: str) -> Storage:
+    """Steps without loss: floats, or, where that saves bytes, integers times the largest number that divides them."""
+    floats = smallest_floats(step, coder)
+    # A float32 is an integer of up to 24 bits times a power of two.
+    least = int(np.frexp(step)[1].min(initial=0)) - 24
+    whole = np.ldexp(step.astype(np.float64), -least)
+    if len(step) < 2 or not (whole < 2.0**62).all():
+        return floats
+    divisor = np.gcd.reduce(whole.astype(np.int64))
+    times = whole.astype(np.int64) // divisor
+    if times.max() >= MAX_TIMES:
+        return floats
+    unit = np.ldexp(np.array([divisor], np.float64), least).astype(np.float32)
+    multiples = affine(times[None], np.zeros(1, np.int64), smallest_floats(unit, coder))
+    return min(floats, multiples, key=lambda one: size_bytes(one, coder))
 
 
 def affine(runs: Int[np.ndarray, "m n"], low: Int[np.ndarray, " k"], step: Storage, alphabet: int = 2) -> Affine:

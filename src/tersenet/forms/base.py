@@ -24,6 +24,7 @@ FORMS: dict[str, str] = {
     "product": "tersenet.forms.product:Product",
     "residual": "tersenet.forms.residual:Residual",
     "uniform": "tersenet.forms.uniform:Uniform",
+    "columns": "tersenet.forms.columns:Columns",
     "dense": "tersenet.forms.dense:Dense",
     "masked": "tersenet.forms.masked:Masked",
 }

@@ -1,8 +1,8 @@
-"""Steps by channel that cost nothing: what a channel's weights are divided by, the scale behind them is multiplied with.
+"""Steps by channel: finer ones where the loss bends more.
 
 With the loss sum_i S_i t_i^2 and the bits -sum_i log2 t_i, S_i being the curvature of the loss at channel i and t_i its
-step, the least loss for given bits has t_i ~ S_i^-1/2 (water-filling). One step serves all rows of a weight, so each row
-is divided by its t_i instead, before rounding.
+step, the least loss for given bits has t_i ~ S_i^-1/2 (water-filling). They cost nothing where a scale follows: one step
+serves all rows of such a weight, each row is divided by its t_i before rounding, and the scale is multiplied with it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def balance_rows(
 ) -> dict[str, Float64[Tensor, " rows"]]:
     """Divide the rows of each weight that a scale follows by what their steps should differ by; in place.
 
-    The network answers as before, but for rounding of floats. Returns, by weight, what its rows were divided by,
-    within FARTHEST of 1. Nothing is divided where the answers have no second derivatives to go by: several of them,
-    integers, or examples that are coupled.
+    The network answers as before, but for rounding of floats. Returns, by weight, what the steps of its rows should
+    differ by, within FARTHEST of 1, which is what they were divided by where a scale follows. The last layer is left
+    alone: its rows may be classes that the inputs happen to hold or not. Nothing is found where the answers have no
+    second derivatives to go by: several of them, integers, or examples that are coupled.
     """
-    layers = [layer for layer in network.weighted_layers() if _has_scale(network, layer)]
+    layers = [layer for layer in network.weighted_layers() if layer.op in GEMM]
+    layers = [layer for layer in layers[:-1] if layer.weight != layers[-1].weight]
     found: dict[str, Float64[Tensor, " rows"]] = {}
     if not layers or not _has_curvature(network, batches[0]):
         return found
@@ -51,7 +53,7 @@ def balance_rows(
             step = curvature.clamp(min=float(curvature.max()) * LEAST) ** -POWER
             found[name] = (step / step.log().mean().exp()).clamp(1 / FARTHEST, FARTHEST)
     for layer in layers:
-        if layer.weight in found:
+        if layer.weight in found and _has_scale(network, layer):
             _divide(network, layer, found[layer.weight])
     return found
 

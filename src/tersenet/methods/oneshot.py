@@ -5,15 +5,15 @@ READ FIRST
      answers there (see `_meetings`).
   2. A scale and a shift a channel that follow a layer (BatchNorm after `fold_batchnorm`, or a bias) take up the
      least-squares line from the rounded answers to the wanted ones. That is free: they are stored anyway.
-  3. Steps differ by layer, so that a bit buys about the same everywhere: S_l is the divergence of the outputs when
-     layer l alone is rounded, N_l its weights, and step_l ~ (S_l / N_l)^-POWER. One number scales them all.
+  3. Steps differ by layer and by column, so that a bit buys about the same everywhere (see `_steps`), by what the outputs
+     diverge when a layer alone is rounded, and by what errors of a column cost. One number scales them all.
   4. Rows whose channel matters more take smaller steps, at no cost where a scale follows (see `_balance`).
   5. Without data the inputs of every layer count as independent (weights-only).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tersenet.errors import TersenetError
-from tersenet.forms import Dct, Uniform
+from tersenet.forms import Columns, Dct, Form, Uniform
 from tersenet.forms._grid import usable_step
 from tersenet.forms.dct import kernel_axes
 from tersenet.forms.uniform import MAX_BITS
@@ -30,10 +30,12 @@ from tersenet.graph import Network, WeightedLayer
 from tersenet.graph.walk import Walk
 from tersenet.ir import Value
 from tersenet.methods._after import Line, line_after
+from tersenet.methods._balance import POWER as ROW_POWER
 from tersenet.methods._balance import balance_rows
 from tersenet.methods._feedback import CodeLengths, damped, factorise, feedback_round, uniform_grid
 from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings
 from tersenet.methods._moments import Moments, by_frequency, least_squares, matrix_of, moments, without_data
+from tersenet.methods._steps import Times, column_times, root_mean_squares, row_times, spread
 from tersenet.methods.curvature import Outputs
 from tersenet.methods.select import replace_form
 
@@ -41,12 +43,6 @@ from tersenet.methods.select import replace_form
 MIDDLE = 50
 # So many points of quality halve the steps: one bit a weight more.
 POINTS_A_BIT = 20
-# Sensitivities further apart than this are noise of their measurement.
-WIDEST = 2.0**10
-# 1/2 is right for small steps (see `allocate`), but coarse layers are mostly zeros, and noise is no model of that.
-# ResNet-20 at one quality, divergence on 512 held-out images: 0.033 (1.69 bits a weight) with power 0, 0.023 (1.71)
-# with 1/4, 0.086 (1.78) with 1/2.
-POWER = 0.25
 # A tensor of at least so many numbers takes a grid of its own; less is smaller as float16.
 MANY = 16
 
@@ -61,6 +57,7 @@ class Rounding:
     damping      share of the mean diagonal added to second moments
     vector_bits  of scales, shifts and biases
     dct          kernels of convolutions are rounded in their frequencies (see `forms.Dct`)
+    uneven       columns of a weight, or rows that no scale follows, have steps of their own where these are worth their bytes
     """
 
     quality: float = MIDDLE
@@ -68,6 +65,7 @@ class Rounding:
     damping: float = 0.03
     vector_bits: int = 8
     dct: bool = True
+    uneven: bool = True
 
 
 def round_network(
@@ -87,19 +85,19 @@ def round_network(
     if batches is not None and not sum(len(inputs[0]) for inputs in batches):
         raise TersenetError("there are no inputs to calibrate on; give at least one batch, or use weights-only")
     network.eval()
+    rows: dict[str, Tensor] = {}
     if batches is not None:
-        balance_rows(network, batches, outputs)
+        rows = balance_rows(network, batches, outputs)
     original = network.clone()
     layers = first_uses(network.weighted_layers())
-    sensitivity = None if batches is None else sensitivities(original, batches, rounding, outputs)
-    steps = allocate(original, layers, sensitivity, rounding.quality)
+    steps = allocate(original, layers, batches, rounding, outputs)
     if batches is None:
         for layer in layers:
-            _round_layer(network, original, layer, None, steps[layer.weight], rounding)
+            _round_layer(network, original, layer, None, steps[layer.weight], None, rounding)
     else:
         for meeting in meetings(network, original, batches, steps):
-            met = _met(network, original, meeting)
-            _round_layer(network, original, meeting[0], met, steps[meeting[0].weight], rounding)
+            met, name = _met(network, original, meeting), meeting[0].weight
+            _round_layer(network, original, meeting[0], met, steps[name], rows.get(name), rounding)
     _round_rest(network, original, rounding)
 
 
@@ -123,10 +121,36 @@ def divergence(
     return float(F.kl_div(given, taught, reduction="sum", log_target=True) / examples)
 
 
-def sensitivities(
-    network: Network, batches: Sequence[tuple[Tensor, ...]], rounding: Rounding, outputs: Outputs
+def allocate(
+    network: Network,
+    layers: list[WeightedLayer],
+    batches: Sequence[tuple[Tensor, ...]] | None,
+    rounding: Rounding,
+    outputs: Outputs,
 ) -> dict[str, float]:
-    """By weight: the divergence of the outputs when that layer alone is rounded, with steps of its root mean square.
+    """The step of each layer's weight: in units of its root mean square, all alike where there is no data.
+
+    With data, sensitivities are measured with these steps, and again with those that follow from them: a layer whose
+    few weights decide much differs from the rest by more than what is seen at steps that ruin it.
+    """
+    common = 2.0 ** ((MIDDLE - rounding.quality) / POINTS_A_BIT)
+    steps = root_mean_squares(network, layers)
+    if batches is not None:
+        steps = spread(network, steps, sensitivities(network, batches, steps, rounding, outputs))
+    steps = {name: common * step for name, step in steps.items()}
+    if batches is not None:
+        steps = spread(network, steps, sensitivities(network, batches, steps, rounding, outputs))
+    return steps
+
+
+def sensitivities(
+    network: Network,
+    batches: Sequence[tuple[Tensor, ...]],
+    steps: Mapping[str, float],
+    rounding: Rounding,
+    outputs: Outputs,
+) -> dict[str, float]:
+    """By weight: the divergence of the outputs when that layer alone is rounded with its step.
 
     Measured on the first batch. Rounding at a low rate is no random noise (small weights all become zero), so the
     layer is rounded in earnest.
@@ -149,8 +173,8 @@ def sensitivities(
         line = line_after(network, layer)
         met = moments(node, tuple(weight.shape[2:]), given, wanted, centred=line.shift is not None, name=layer.name)
         matrix = matrix_of(weight, len(met.gram))
-        step = float(weight.double().square().mean().sqrt()) or 1.0
-        levels, scale = _levels(matrix, met, step, rounding, by_row=line.scale is not None)
+        step = steps[layer.weight]
+        levels, scale = _levels(matrix, met, np.array(step), rounding, by_row=line.scale is not None)
         rounded = torch.from_numpy(levels * scale[..., None] * step).float().reshape(weight.shape)
         noisy.set_tensor(layer.weight, rounded)
         found[layer.weight] = divergence(ends, _outputs_of(walk_before.fork(noisy)), outputs)
@@ -164,29 +188,6 @@ def _outputs_of(walk: Walk) -> Tensor | tuple[Tensor, ...]:
         walk.step()
     ends = tuple(torch.cat(walk.value(end)) for end in walk.network.graph.outputs)
     return ends[0] if len(ends) == 1 else ends
-
-
-def allocate(
-    network: Network, layers: list[WeightedLayer], sensitivity: dict[str, float] | None, quality: float
-) -> dict[str, float]:
-    """The step of each layer's weight.
-
-    With the loss sum_l S_l t_l^2 and the bits -sum_l N_l log2 t_l, t_l being the step in units of the layer's root
-    mean square, the least loss for given bits has t_l ~ (S_l / N_l)^-1/2; see POWER for what is taken instead.
-    Without sensitivities all t_l are equal.
-    """
-    common = 2.0 ** ((MIDDLE - quality) / POINTS_A_BIT)
-    weights = {layer.weight: network.dense(layer.weight) for layer in layers}
-    measured = {name: max((sensitivity or {}).get(name, 0.0), 0.0) / weights[name].numel() for name in weights}
-    sizes = np.array([weights[name].numel() for name in weights], float)
-    values = np.array(list(measured.values()))
-    relative = np.ones(len(values))
-    known = values > 0
-    if known.any():
-        middle = np.exp(np.average(np.log(values[known]), weights=sizes[known]))
-        relative[known] = np.clip(values[known] / middle, 1 / WIDEST, WIDEST) ** -POWER
-    roots = [float(weight.double().square().mean().sqrt()) for weight in weights.values()]
-    return {name: common * root * float(times) for name, root, times in zip(weights, roots, relative)}
 
 
 def _met(network: Network, original: Network, meeting: Meeting) -> Moments | None:
@@ -205,8 +206,10 @@ def _round_layer(
     layer: WeightedLayer,
     met: Moments | None,
     step: float,
+    rows: Tensor | None,
     rounding: Rounding,
 ) -> None:
+    """rows   what the steps of its rows should differ by where no scale follows"""
     weight = original.dense(layer.weight)
     node = network.graph.nodes[layer.index]
     groups = node.get("groups") if layer.op in ("conv1d", "conv2d") else 1
@@ -220,15 +223,18 @@ def _round_layer(
     kernel = tuple(weight.shape[weight.ndim - axes :])
     if axes:
         matrix, met = by_frequency(matrix, kernel), met.by_frequency(kernel)
-    size = float(usable_step(torch.tensor([step]))[0])
-    levels, scale = _levels(matrix, met, size, rounding, by_row=line.scale is not None)
+    times = np.ones((1, 1, 1), np.int64)
+    if rounding.uneven and met.count:
+        times = _times(matrix, met, None if line.scale is not None else rows, rounding)
+    unit = _usable(step / float(np.exp(np.log(times).mean())))
+    levels, scale = _levels(matrix, met, unit * times, rounding, by_row=line.scale is not None)
     if line.scale is None:
         # One factor for all rows has its place in the step.
-        size = float(usable_step(torch.tensor([size * float(scale[0, 0])]))[0])
+        unit = _usable(unit * float(scale[0, 0]))
         scale = np.ones((groups, out))
-    held = Uniform(torch.from_numpy(levels).reshape(weight.shape), torch.tensor([size]))
+    held = _held(torch.from_numpy(levels).reshape(weight.shape), unit * times)
     replace_form(network, layer.weight, Dct(held, axes) if axes else held)
-    answers = size * np.einsum("gof,gf->go", levels, met.inputs)
+    answers = np.einsum("gof,gf->go", levels * (unit * times), met.inputs)
     if line.scale is not None:
         gain = _stored(original, line.scale, groups, out)
         _store(network, line.scale, gain * scale, rounding, relative=True)
@@ -239,25 +245,60 @@ def _round_layer(
         _store(network, line.shift, met.answers - answers, rounding)
 
 
+def _times(matrix: np.ndarray, met: Moments, rows: Tensor | None, rounding: Rounding) -> np.ndarray:
+    """What a step is multiplied with for each column (1, 1, columns), or each row (groups, out, 1), whichever saves more."""
+    groups, out, columns = matrix.shape
+    hessians = [damped(gram, met.count, rounding.damping) for gram in met.gram]
+    by_row = by_column = Times(np.ones(1, np.int64))
+    if groups == 1:
+        by_column = column_times(hessians[0], out)
+    if rows is not None:
+        # A row of a group counts by what the group's inputs are, too.
+        size = np.array([np.exp(np.linalg.slogdet(one)[1] / columns) for one in hessians])
+        steps = rows.numpy().reshape(groups, out) * size[:, None] ** -ROW_POWER
+        by_row = row_times(steps.reshape(-1), ROW_POWER, columns)
+    if by_row.gained > by_column.gained:
+        return by_row.values.reshape(groups, out, 1)
+    return by_column.values.reshape(1, 1, -1)
+
+
+def _held(levels: Tensor, steps: np.ndarray) -> Form:
+    """Integers and their steps: one, one for each row (groups, out, 1), or one for each column (1, 1, columns)."""
+    flat = torch.from_numpy(steps.reshape(-1))
+    if steps.shape[2] == 1 or (flat == flat[0]).all():
+        return Uniform(levels, flat if steps.shape[2] == 1 else flat[:1])
+    return Columns(Uniform(levels.movedim(0, -1).contiguous(), flat))
+
+
+def _usable(step: float) -> float:
+    return float(usable_step(torch.tensor([step]))[0])
+
+
 def _levels(
-    matrix: np.ndarray, met: Moments, step: float, rounding: Rounding, *, by_row: bool
+    matrix: np.ndarray, met: Moments, steps: np.ndarray, rounding: Rounding, *, by_row: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Levels (groups, out, features) and the least-squares factor of each row, or one for all of them."""
+    """Levels (groups, out, features) and the least-squares factor of each row, or one for all of them.
+
+    steps   that broadcast to the levels, either of columns or of rows
+    """
     groups, out, _ = matrix.shape
+    steps = np.broadcast_to(steps, matrix.shape)
     levels = np.empty(matrix.shape, np.int64)
-    size = np.full(out, step)
-    grid = uniform_grid(size)
-    first = np.rint(matrix / step).astype(np.int64).reshape(groups * out, -1)
+    grid = uniform_grid(np.ones(out))
+    first = np.rint(matrix / steps).astype(np.int64).reshape(groups * out, -1)
     lengths = CodeLengths.of(first, classes=False) if groups > 1 else None
     along, power = np.empty((groups, out)), np.empty((groups, out))
     for group in range(groups):
-        gram, cross = met.gram[group], met.cross[group]
+        gram, cross, size = met.gram[group], met.cross[group], steps[group]
         hessian = damped(gram, met.count, rounding.damping) if met.count else gram
         target = least_squares(matrix[group], hessian, gram, cross)
-        factor = factorise(hessian)
-        price = rounding.rate_weight * step * step * float(factor.cost.mean())
-        levels[group] = feedback_round(target, factor, grid, bit_price=price, lengths=lengths)
-        rounded = levels[group] * step
+        # In units of the steps, which are 1 there. What columns cost changes by their squares; those of rows differ so that
+        # all rows cost the same.
+        column, order = size[0] / size[0, 0], np.argsort(-np.diagonal(hessian), kind="stable")
+        factor = factorise(hessian * column * column[:, None], order)
+        price = rounding.rate_weight * float(factor.cost.mean())
+        levels[group] = feedback_round(target / size, factor, grid, bit_price=price, lengths=lengths)
+        rounded = levels[group] * size
         along[group] = np.einsum("of,fo->o", rounded, cross)
         power[group] = np.einsum("of,fk,ok->o", rounded, gram, rounded)
     if not by_row:
@@ -278,9 +319,9 @@ def _round_rest(network: Network, original: Network, rounding: Rounding) -> None
             continue
         matrix = matrix_of(tensor, 1)
         step = float(tensor.double().square().mean().sqrt()) * 2.0 ** ((MIDDLE - rounding.quality) / POINTS_A_BIT)
-        size = float(usable_step(torch.tensor([step]))[0])
+        size = np.full((1, 1, 1), _usable(step))
         levels, _ = _levels(matrix, without_data(matrix, np.zeros((1, len(tensor)))), size, rounding, by_row=True)
-        replace_form(network, name, Uniform(torch.from_numpy(levels).reshape(tensor.shape), torch.tensor([size])))
+        replace_form(network, name, _held(torch.from_numpy(levels).reshape(tensor.shape), torch.from_numpy(size)))
 
 
 def _stored(network: Network, name: str, groups: int, out: int) -> np.ndarray:

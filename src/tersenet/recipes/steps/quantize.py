@@ -29,6 +29,7 @@ class Quantize(Step):
     damping: Annotated[float, Gt(0)] = Field(0.03, description="added to second moments, of their mean diagonal")
     vector_bits: Annotated[int, Ge(2), Le(16)] = Field(8, description="of scales, shifts and biases")
     dct: bool = Field(True, description="kernels of convolutions are rounded in their frequencies")
+    uneven: bool = Field(True, description="columns or rows have steps of their own where these are worth their bytes")
     outputs: Outputs = Field("classes", description="what the network answers: scores of classes, or values")
 
     @property
@@ -37,7 +38,7 @@ class Quantize(Step):
 
     def change(self, network: Network, at: Situation) -> Changed:
         network = fold_batchnorm(network)
-        rounding = Rounding(self.quality, self.rate_weight, self.damping, self.vector_bits, self.dct)
+        rounding = Rounding(self.quality, self.rate_weight, self.damping, self.vector_bits, self.dct, self.uneven)
         batches = None
         if self.examples:
             sampled = sample_batches(at.train, self.examples, self.batch_size, at.seed)
