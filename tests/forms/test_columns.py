@@ -15,8 +15,8 @@ from tersenet.storage import Affine, Floats, decode
 def test_columns_of_different_size_are_nearer_with_a_step_each():
     weight = torch.randn(30, 20, generator=torch.Generator().manual_seed(0)) * torch.logspace(-2, 2, 20)
     small = weight[:, :5]
-    one, each = (form().detach()[:, :5] for form in (Uniform.fit(weight, bits=4), Columns.fit(weight)))
-    assert float((each - small).square().sum()) < 1e-3 * float((one - small).square().sum())
+    one, each = (form().detach()[:, :5] for form in (Uniform.fit(weight, bits=4), Columns.fit(weight, bits=4)))
+    assert float((each - small).square().sum()) < 0.02 * float((one - small).square().sum())
 
 
 def test_each_column_is_its_own_levels_times_its_own_step():

@@ -67,7 +67,7 @@ NESTED = {
     "frequencies in a codebook": partial(Dct.fit, coefficients=partial(Codebook.fit, k=6, init="optimum")),
     "sparse frequencies": partial(Dct.fit, coefficients=partial(Sparse.fit, values=Dense.fit)),
     "frequencies, a step a column": partial(Dct.fit, coefficients=Columns.fit),
-    "columns in one step": partial(Columns.fit, turned=Uniform.fit),
+    "columns of four bits": partial(Columns.fit, bits=4),
     "sparse of residual": partial(Sparse.fit, values=partial(Residual.fit, k=4, rounds=2, dim=2)),
 }
 FITS = {name: partial(form_class(name).fit, **OPTIONS.get(name, {})) for name in FORMS} | NESTED

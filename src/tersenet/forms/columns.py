@@ -1,4 +1,4 @@
-"""A step for each column: the weight with its first axis moved behind the others, held by another form.
+"""A step for each column: the weight with its first axis moved behind the others, on a grid with a step for each run.
 
 What reaches a column of a layer differs in size, so that one step for all columns wastes bits: with error feedback the
 least loss for given bits has steps ~ cost_j^-1/2, cost_j being the weight of the column's squared error when its turn
@@ -7,33 +7,33 @@ comes (reverse water-filling; Cover and Thomas 2006, section 10.3.3).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 from torch import Tensor
 
-from tersenet.forms.base import Form, check_weight, lift
+from tersenet.forms.base import Form, check_weight
 from tersenet.forms.uniform import Uniform
 from tersenet.storage import Permute, Storage
 
 
 class Columns(Form):
-    """turned   a form of shape (*columns, rows) for a weight of shape (rows, *columns)"""
+    """turned   levels and steps of shape (*columns, rows) for a weight of shape (rows, *columns)"""
 
-    def __init__(self, turned: Form) -> None:
+    def __init__(self, turned: Uniform) -> None:
         super().__init__()
         self.shape = (turned.shape[-1], *turned.shape[:-1])
         self.turned = turned
 
     @classmethod
-    def fit(cls, weight: Tensor, *, turned: Callable[[Tensor], Form] | None = None) -> Form:
-        """The columns in the form that `turned` makes of them: by default on a grid with a step for each.
+    def fit(cls, weight: Tensor, **options: Any) -> Form:
+        """Each column on a grid of its own, with the options of `Uniform.fit` but `per`.
 
-        A weight of one dimension has that form itself.
+        A weight of one dimension is one row, which has one step.
         """
         weight = check_weight(weight, "columns")
-        turned = turned or partial(Uniform.fit, per=weight.shape[0])
-        return cls(turned(weight.movedim(0, -1).contiguous())) if weight.ndim > 1 else turned(weight)
+        if weight.ndim == 1:
+            return Uniform.fit(weight, **options)
+        return cls(Uniform.fit(weight.movedim(0, -1).contiguous(), per=len(weight), **options))
 
     def forward(self) -> Tensor:
         found: Tensor = self.turned()
@@ -52,7 +52,7 @@ class Columns(Form):
     def lift(cls, storage: Storage) -> Columns | None:
         if not isinstance(storage, Permute) or storage.axes != _axes(len(storage.shape)):
             return None
-        turned = lift(storage.source)
+        turned = Uniform.lift(storage.source)
         return None if turned is None else cls(turned)
 
 
