@@ -222,6 +222,25 @@ def test_a_network_of_embeddings_and_norms_is_rounded_without_a_line():
         assert divergence(net(tokens), rounded(tokens)) < 1e-2
 
 
+def test_a_matrix_that_is_no_layers_is_rounded_too():
+    class Placed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places, self.end = nn.Parameter(torch.randn(6, 8)), nn.Linear(48, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.end((x + self.places).flatten(1))
+
+    torch.manual_seed(0)
+    x = torch.randn(64, 6, 8)
+    net = capture(Placed(), x[:2])
+    rounded = net.clone()
+    round_network(rounded, [(x,)], Rounding(quality=90))
+    assert isinstance(rounded.form("places"), Uniform)
+    with torch.no_grad():
+        assert divergence(net(x), rounded(x)) < 1e-2
+
+
 def test_what_cannot_calibrate_is_refused_in_a_sentence(net):
     with pytest.raises(TersenetError, match="no inputs to calibrate on"):
         round_network(net.clone(), [], Rounding())

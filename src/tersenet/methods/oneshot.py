@@ -321,7 +321,7 @@ def _round_rest(network: Network, original: Network, rounding: Rounding) -> None
         step = float(tensor.double().square().mean().sqrt()) * 2.0 ** ((MIDDLE - rounding.quality) / POINTS_A_BIT)
         size = np.full((1, 1, 1), _usable(step))
         levels, _ = _levels(matrix, without_data(matrix, np.zeros((1, len(tensor)))), size, rounding, by_row=True)
-        replace_form(network, name, _held(torch.from_numpy(levels).reshape(tensor.shape), torch.from_numpy(size)))
+        replace_form(network, name, _held(torch.from_numpy(levels).reshape(tensor.shape), size))
 
 
 def _stored(network: Network, name: str, groups: int, out: int) -> np.ndarray:
