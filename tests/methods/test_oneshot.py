@@ -222,6 +222,21 @@ def test_a_network_of_embeddings_and_norms_is_rounded_without_a_line():
         assert divergence(net(tokens), rounded(tokens)) < 1e-2
 
 
+def test_an_embedding_that_matters_more_takes_finer_steps():
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 40, (128, 3))
+    steps = []
+    for loud in (1.0, 30.0):
+        quiet = nn.Linear(8, 8)
+        quiet.weight.data /= loud
+        model = nn.Sequential(nn.Embedding(40, 8), quiet, nn.Tanh(), nn.Flatten(), nn.Linear(24, 5))
+        rounded = capture(model, tokens[:2])
+        round_network(rounded, [(tokens,)], Rounding(quality=70))
+        embedding = rounded.form("0.weight")
+        steps.append(float(embedding.step.detach()) / float(model[0].weight.square().mean().sqrt()))
+    assert steps[0] < 0.8 * steps[1]  # the second one's answers hardly hear it
+
+
 def test_a_matrix_that_is_no_layers_is_rounded_too():
     class Placed(nn.Module):
         def __init__(self) -> None:

@@ -159,22 +159,24 @@ def sensitivities(
     found: dict[str, float] = {}
     ends = _outputs_of(Walk(network, batches[:1]))
     noisy = network.clone()
-    at = {layer.index: layer for layer in network.weighted_layers() if layer.op in GEMM}
-    for position, node in enumerate(network.graph.nodes):
+    at = {layer.index: layer for layer in first_uses(network.weighted_layers()) if layer.weight in steps}
+    for position in range(len(network.graph.nodes)):
         layer = at.get(position)
-        if layer is None or layer.weight in found:
+        if layer is None:
             walk.step()
             continue
-        given = walk.value(Value(node.tensors()[0].number))  # type: ignore[union-attr]
+        node = network.graph.nodes[position]
+        given = walk.value(Value(node.tensors()[0].number)) if layer.op in GEMM else []  # type: ignore[union-attr]
         walk_before = walk.fork(network)
         walk.step()
         wanted = walk.value(Value(network.graph.first_value(position)))
-        weight = network.dense(layer.weight)
-        line = line_after(network, layer)
-        met = moments(node, tuple(weight.shape[2:]), given, wanted, centred=line.shift is not None, name=layer.name)
-        matrix = matrix_of(weight, len(met.gram))
-        step = steps[layer.weight]
-        levels, scale = _levels(matrix, met, np.array(step), rounding, by_row=line.scale is not None)
+        weight, step = network.dense(layer.weight), steps[layer.weight]
+        met = _met(network, network, (layer, given, wanted))
+        matrix = matrix_of(weight, 1 if met is None else len(met.gram))
+        if met is None:
+            met = without_data(matrix, np.zeros(matrix.shape[:2]))
+        by_row = layer.op in GEMM and line_after(network, layer).scale is not None
+        levels, scale = _levels(matrix, met, np.array(step), rounding, by_row=by_row)
         rounded = torch.from_numpy(levels * scale[..., None] * step).float().reshape(weight.shape)
         noisy.set_tensor(layer.weight, rounded)
         found[layer.weight] = divergence(ends, _outputs_of(walk_before.fork(noisy)), outputs)
