@@ -29,8 +29,6 @@ Batches = list[tuple[Tensor, ...]]
 Score = Callable[[nn.Module], float]
 INPUTS = 2048
 BATCH = 128
-# What a batch of ImageNet pictures takes in all layers at once has to fit in memory.
-PICTURES = 256
 
 
 @dataclass(frozen=True)
@@ -106,10 +104,10 @@ def _cifar(model: nn.Module, subject: Subject) -> tuple[Network, Batches, dict[s
 
 
 def _imagenet(model: nn.Module, subject: Subject) -> tuple[Network, Batches, dict[str, Score]]:
-    """Calibrated on pictures of even index, scored on the odd."""
+    """Calibrated on pictures of even index and their mirror images, scored on the odd."""
     pictures = load("imagenet_sample", preprocess=ENTRIES[subject.zoo].preprocess, parts=("test",)).test
-    even, odd = pictures.take(range(0, 2 * PICTURES, 2)), pictures.take(range(1, len(pictures), 2))
-    batches = [(x,) for x, _ in even.batches(32)]
+    even, odd = (pictures.take(range(first, len(pictures), 2)) for first in (0, 1))
+    batches = [(seen,) for x, _ in even.batches(32) for seen in (x, x.flip(-1))]
     net = capture(model, batches[0][0][:2])
     original = _classes(net, odd)
 
