@@ -54,7 +54,7 @@ def coded(
     order = np.argsort(-np.diagonal(hessian), kind="stable")
     scale = np.ones(len(hessian))
     if by_column:
-        scale = column_times(damped, len(weight)).values / 1.0
+        scale = column_times(damped, len(weight)).values.astype(float)
         scale /= np.exp(np.log(scale).mean())
     factor = factorise(damped * scale[:, None] * scale, order)
     bit_price = price * step * step * float(factor.cost.mean())

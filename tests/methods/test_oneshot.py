@@ -233,7 +233,7 @@ def test_an_embedding_that_matters_more_takes_finer_steps():
         rounded = capture(model, tokens[:2])
         round_network(rounded, [(tokens,)], Rounding(quality=70))
         embedding = rounded.form("0.weight")
-        steps.append(float(embedding.step.detach()) / float(model[0].weight.square().mean().sqrt()))
+        steps.append(float(embedding.step.detach()) / float(model[0].weight.detach().square().mean().sqrt()))
     assert steps[0] < 0.8 * steps[1]  # the second one's answers hardly hear it
 
 

@@ -54,13 +54,16 @@ def spread(network: Network, steps: Mapping[str, float], sensitivity: Mapping[st
 
 @dataclass(frozen=True)
 class Times:
-    """What one number is multiplied with for the step of each column, or each row; all 1 where it is not worth it.
+    """What one number is multiplied with for the step of each column, or each row; a single 1 where it is not worth it.
 
-    gained   bits that this saves in the whole weight, what the integers take subtracted; 0 where all are 1
+    gained   bits that this saves in the whole weight, what the integers take subtracted; 0 of the single 1
     """
 
     values: Int64[np.ndarray, " n"]
     gained: float = 0.0
+
+
+ONE_STEP = Times(np.ones(1, np.int64))
 
 
 def column_times(hessian: Float64[np.ndarray, "columns columns"], rows: int) -> Times:
@@ -90,7 +93,8 @@ def _times(counts: Float64[np.ndarray, " n"], steps: Float64[np.ndarray, " n"], 
     values = np.rint(MEAN_TIMES * 2.0 ** (np.rint(octaves * AN_OCTAVE) / AN_OCTAVE)).astype(np.int64)
     saved = (_uneven(counts) - _uneven(counts * np.square(values))) / 4 * each * len(values)
     gained = saved - entropy_bits(counts=np.unique(values, return_counts=True)[1])
-    return Times(values, gained) if gained > 0 else Times(np.ones(len(values), np.int64))
+    differ = bool((values != values[0]).any())  # else what is gained is rounding
+    return Times(values, gained) if differ and gained > 0 else ONE_STEP
 
 
 def _uneven(values: Float64[np.ndarray, " n"]) -> float:

@@ -35,7 +35,7 @@ from tersenet.methods._balance import balance_rows
 from tersenet.methods._feedback import CodeLengths, damped, factorise, feedback_round, uniform_grid
 from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings
 from tersenet.methods._moments import Moments, by_frequency, least_squares, matrix_of, moments, without_data
-from tersenet.methods._steps import Times, column_times, root_mean_squares, row_times, spread
+from tersenet.methods._steps import ONE_STEP, column_times, root_mean_squares, row_times, spread
 from tersenet.methods.curvature import Outputs
 from tersenet.methods.select import replace_form
 
@@ -227,7 +227,7 @@ def _round_layer(
         matrix, met = by_frequency(matrix, kernel), met.by_frequency(kernel)
     times = np.ones((1, 1, 1), np.int64)
     if rounding.uneven and met.count:
-        times = _times(matrix, met, None if line.scale is not None else rows, rounding)
+        times = _uneven_times(matrix, met, None if line.scale is not None else rows, rounding)
     unit = _usable(step / float(np.exp(np.log(times).mean())))
     levels, scale = _levels(matrix, met, unit * times, rounding, by_row=line.scale is not None)
     if line.scale is None:
@@ -247,13 +247,11 @@ def _round_layer(
         _store(network, line.shift, met.answers - answers, rounding)
 
 
-def _times(matrix: np.ndarray, met: Moments, rows: Tensor | None, rounding: Rounding) -> np.ndarray:
+def _uneven_times(matrix: np.ndarray, met: Moments, rows: Tensor | None, rounding: Rounding) -> np.ndarray:
     """What a step is multiplied with for each column (1, 1, columns), or each row (groups, out, 1), whichever saves more."""
     groups, out, columns = matrix.shape
     hessians = [damped(gram, met.count, rounding.damping) for gram in met.gram]
-    by_row = by_column = Times(np.ones(1, np.int64))
-    if groups == 1:
-        by_column = column_times(hessians[0], out)
+    by_row, by_column = ONE_STEP, column_times(hessians[0], out) if groups == 1 else ONE_STEP
     if rows is not None:
         # A row of a group counts by what the group's inputs are, too.
         size = np.array([np.exp(np.linalg.slogdet(one)[1] / columns) for one in hessians])
@@ -267,9 +265,7 @@ def _times(matrix: np.ndarray, met: Moments, rows: Tensor | None, rounding: Roun
 def _held(levels: Tensor, steps: np.ndarray) -> Form:
     """Integers and their steps: one, one for each row (groups, out, 1), or one for each column (1, 1, columns)."""
     flat = torch.from_numpy(steps.reshape(-1))
-    if steps.shape[2] == 1 or (flat == flat[0]).all():
-        return Uniform(levels, flat if steps.shape[2] == 1 else flat[:1])
-    return Columns(Uniform(levels.movedim(0, -1).contiguous(), flat))
+    return Uniform(levels, flat) if steps.shape[2] == 1 else Columns(Uniform(levels.movedim(0, -1).contiguous(), flat))
 
 
 def _usable(step: float) -> float:
