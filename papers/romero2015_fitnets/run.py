@@ -51,10 +51,15 @@ class Experiment:
 
     claim: str
     teacher: Teacher | None = field(default_factory=Teacher)
+    epochs: int = TRAINING.epochs
+    mixup: float = 0.0
 
 
 EXPERIMENTS = {
     "soft": Experiment("soft targets, T = 4, labels 0.1", Teacher(temperature=4, labels=0.1)),
+    "mixed": Experiment(
+        "soft targets alone, T = 4, half of the views mixed", Teacher(temperature=4, labels=0), epochs=8, mixup=0.5
+    ),
     "labels": Experiment("the same training on labels alone", None),
 }
 
@@ -85,25 +90,27 @@ def reproduce(name: str, work: Path, seed: int, device: str) -> dict[str, Any]:
     started = time.time()
     student, data = prepared(STUDENT, STUDENT_WEIGHTS)
     before = evaluate(student, data.test).accuracy
-    train, settings = Views(data.train, VIEWS), EXPERIMENTS[name].teacher
+    experiment = EXPERIMENTS[name]
+    settings, training = experiment.teacher, TRAINING.model_copy(update={"epochs": experiment.epochs})
+    train = Views(data.train, VIEWS, mixup=experiment.mixup)
     taught, criterion = None, None
     if settings is not None:
         teacher, same = prepared(TEACHER, TEACHER_WEIGHTS)
         answers = store_answers(
             teacher,
-            Views(same.train, VIEWS),
-            work / "answers",
+            Views(same.train, VIEWS, mixup=experiment.mixup),
+            work / (f"answers-{name}" if experiment.mixup else "answers"),
             precision="bfloat16",
             device=device,
             on_batch=lambda done, of: print(f"answers {done}/{of}", flush=True) if done % 50 == 0 else None,
         )
         taught = Taught(train, answers)
-        criterion = taught.criterion(settings, TRAINING)
+        criterion = taught.criterion(settings, training)
     history = fit(
         student,
         taught or train,
         data.validate,
-        TRAINING,
+        training,
         seed=seed,
         device=device,
         checkpoint=work / f"{name}-{seed}.ckpt",
@@ -118,7 +125,7 @@ def reproduce(name: str, work: Path, seed: int, device: str) -> dict[str, Any]:
     return {
         "test_accuracy_before": round(100 * before, 2),
         "test_accuracy": round(100 * after, 2),
-        "epochs_of_the_data": VIEWS * TRAINING.epochs,
+        "epochs_of_the_data": VIEWS * training.epochs,
         "minutes": round((time.time() - started) / 60, 1),
         "training_minutes": round(sum(epoch.seconds for epoch in history.epochs) / 60, 1),
         "seed": seed,

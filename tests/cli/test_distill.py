@@ -73,6 +73,8 @@ def test_stored_answers_are_found_again_by_the_next_student(tersenet, shelf, tmp
     written = kept.stat().st_mtime_ns
     assert tersenet(*words, "--epochs", 4, "--temperature", 2, "-o", tmp_path / "b.safetensors").code == 0
     assert list((tmp_path / "kept").glob("*.npy")) == [kept] and kept.stat().st_mtime_ns == written
+    assert tersenet(*words, "--epochs", 2, "--mixup", 0.01, "-o", tmp_path / "d.safetensors").code == 0
+    assert len(list((tmp_path / "kept").glob("*.npy"))) == 2  # other views have other answers
     assert "no multiple of 2 views" in tersenet(*words, "--epochs", 3, "-o", tmp_path / "c.safetensors").refused(2)
 
 
@@ -130,6 +132,7 @@ def test_a_function_of_the_users_teaches_and_its_error_is_a_sentence(tersenet, o
         (["--loss", "attention"], 3, "can be matched for attention"),
         (["--hint-epochs", 1], 2, "belongs to --loss hint"),
         (["--views", 2], 2, "give --store-answers"),
+        (["--mixup", 0.5], 2, "give --store-answers"),
         (["--store-answers", "kept"], 2, "examples have no numbers"),
         (["--loss", "hint", "--store-answers", "kept"], 2, "looks inside the teacher"),
         (["--teacher-weights", "a.pt", "--teacher-weights", "b.pt"], 2, "b.pt belongs to no --teacher"),

@@ -67,6 +67,10 @@ def distill(
     views: Annotated[
         int, typer.Option("--views", min=1, help="with --store-answers: fixed augmented views of each example")
     ] = 1,
+    mixup: Annotated[
+        float,
+        typer.Option("--mixup", min=0, max=1, help="with --store-answers: share of views mixed with another example's"),
+    ] = 0.0,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     lr: options.LearningRate = None,
@@ -89,6 +93,10 @@ def distill(
     check_file(output)
     if views > 1 and store_answers is None:
         raise UsageError(f"--views {views} are answered once and kept; give --store-answers a folder")
+    if mixup and store_answers is None:
+        raise UsageError(
+            f"--mixup {mixup:g} is of views, which are answered once and kept; give --store-answers a folder"
+        )
     _check_loss(loss, layers, hint_epochs, store_answers)
     settings = _teacher(loss, temperature, labels, tuple(layers or ()))
 
@@ -126,13 +134,13 @@ def distill(
     check_folder(run_dir, make=True)
     check_room(run_dir, 4 * sum(tensor.numel() for tensor in learner.model.state_dict().values()))
     asked_for = [one.model_dump(mode="json") for one in settings]
-    work.claim([asked_for, config.model_dump(mode="json"), hint_epochs, views])
+    work.claim([asked_for, config.model_dump(mode="json"), hint_epochs, views, *([mixup] if mixup else [])])
     scores = {"teacher": score(session, known, loaders, "test", device=device)}
     if learner.trained:
         scores["before"] = score(session, learner.model, loaders, "test", device=device)
     history: list[dict[str, Any]] = []
     if store_answers is not None:
-        history += work.stored(settings[-1], config, store_answers, views)
+        history += work.stored(settings[-1], config, store_answers, views, mixup)
     else:
         for number, one in enumerate(settings, 1):
             stage = config

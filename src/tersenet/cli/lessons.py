@@ -73,13 +73,16 @@ class Lessons:
         self.pairs += taught.pairs
         return self._fit(taught.model, self.loaders.need("train"), config, label, criterion=taught.criterion)
 
-    def stored(self, settings: Teacher, config: TrainConfig, folder: Path, views: int) -> list[dict[str, Any]]:
+    def stored(
+        self, settings: Teacher, config: TrainConfig, folder: Path, views: int, mixup: float = 0.0
+    ) -> list[dict[str, Any]]:
         """The teacher is asked once; an epoch over the views is as many epochs of the data."""
         from tersenet.methods.distill import Taught, Views, store_answers
 
         data = self.loaders.need("train")
-        if config.augment != "none" or views > 1:
-            data = Views(data, views, augment=config.augment, pixels=config.augment_pixels, seed=self.session.seed)
+        if config.augment != "none" or views > 1 or mixup:
+            seed = self.session.seed
+            data = Views(data, views, augment=config.augment, pixels=config.augment_pixels, mixup=mixup, seed=seed)
         config = config.model_copy(
             update={
                 "epochs": config.epochs // views, "warmup_epochs": config.warmup_epochs / views,

@@ -31,6 +31,8 @@ def teacher_fingerprint(teacher: nn.Module) -> str:
 def inputs_fingerprint(data: Any) -> str:
     """Of data that is fetched by number: its length, its first and its last inputs; targets are not looked at."""
     digest = hashlib.sha256(str(len(data)).encode())
+    if mixup := getattr(data, "mixup", 0):
+        digest.update(f"mixup {mixup}".encode())  # of few mixed views none may be among those compared
     for start in sorted({0, max(len(data) - EXAMPLES, 0)}):
         _add(digest, data.batch(torch.arange(start, min(start + EXAMPLES, len(data))))[0])
     return digest.hexdigest()
