@@ -1,11 +1,11 @@
 """From disk to dense tensors, and to a first answer: a compressed AlexNet against torch.load, both warm, in one run.
 
-python bench/load.py [--rounds 7] [--json] [--folder KEPT]
+python bench/load.py [--rounds 7] [--threads 1] [--json] [--folder KEPT]
 
 Random weights at the densities and codebook sizes of Han et al. 2016, table 4 (256 shared values in convolutions, 32 in
 fully connected layers). Contenders take turns; the outputs are compared in the same run. "answer" is open and run one
 picture: ours by tersenet.runtime with kernels that were chosen before, theirs torch.load, load_state_dict, forward. CPU
-times are those of the process, which has one thread. In processes of their own: memory at its peak while the file is
+times are those of the process, all threads together. In processes of their own: memory at its peak while the file is
 opened, above what the imports took, and the CPU time of importing tersenet.runtime after numpy, the best of seven.
 """
 
@@ -50,7 +50,6 @@ def build(folder: Path) -> tuple[Path, Path]:
         net.attach(layer.weight, form)
     terse, original = folder / "alexnet.terse", folder / "alexnet.pt"
     artifact.save(net, terse)
-    runtime.open(terse, threads=1)  # chooses kernels, which TERSENET_CACHE keeps
     torch.save({name: tensor.clone() for name, tensor in net.tensors().items()}, original)
     return terse, original
 
@@ -64,7 +63,7 @@ def memory(name):
     with open("/proc/self/status") as lines:
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":"))
 before = memory("VmRSS")
-session = runtime.open(sys.argv[1], threads=1)
+session = runtime.open(sys.argv[1], threads=int(sys.argv[2]))
 print(memory("VmHWM") - before, session.weight_bytes)
 """
 IMPORT = """
@@ -88,10 +87,11 @@ def child(code: str, *arguments: str) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1, help="of both")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--folder", type=Path, help="keep the two files here, and take them where they are")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as name:
         os.environ["TERSENET_CACHE"] = name
         folder = arguments.folder or Path(name)
@@ -116,11 +116,13 @@ def main() -> None:
             with torch.no_grad():
                 return skeleton(torch.from_numpy(x)).numpy()
 
-        contenders["terse answer"] = lambda: runtime.open(terse, threads=1)(x)
+        opened = partial(runtime.open, terse, threads=arguments.threads)
+        opened()  # chooses kernels, which TERSENET_CACHE keeps
+        contenders["terse answer"] = lambda: opened()(x)
         contenders["torch answer"] = theirs
         ours, truth = contenders["terse answer"](), theirs()
         assert np.abs(ours - truth).max() <= 1e-5 * np.abs(truth).max()
-        session = runtime.open(terse, threads=1)
+        session = opened()
         session(x)
         memory = {"weights": session.weight_bytes, "values": session.value_bytes}
         del session
@@ -133,9 +135,9 @@ def main() -> None:
                 times[contender].append(1e3 * (time.perf_counter() - start))
                 cpu[contender].append(1e3 * (time.process_time() - used))
                 del loaded
-        peak, run_form = child(PEAK, str(terse))
+        peak, run_form = child(PEAK, str(terse), str(arguments.threads))
         found = {
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {arguments.threads} threads, load {os.getloadavg()[0]:.1f}",
             "file_bytes": {one: (terse if one.startswith("terse") else original).stat().st_size for one in contenders},
             "median_ms": {contender: round(statistics.median(taken), 1) for contender, taken in times.items()},
             "min_ms": {contender: round(min(taken), 1) for contender, taken in times.items()},

@@ -27,6 +27,11 @@ std::vector<T> vector_of(const std::optional<Array1<T>>& array) {
   return array ? std::vector<T>(array->data(), array->data() + array->shape(0)) : std::vector<T>();
 }
 
+template <class T>
+BulkVector<T> bulk_of(const std::optional<Array1<T>>& array) {
+  return array ? BulkVector<T>(array->data(), array->data() + array->shape(0)) : BulkVector<T>();
+}
+
 // Holds what matrix.h promises, or refuses.
 Matrix checked(uint32_t rows, uint32_t cols, const std::optional<Array1<uint32_t>>& row_start, const std::optional<Array1<uint32_t>>& col,
                const std::optional<Array1<float>>& codebook, const std::optional<Array1<uint16_t>>& code, const std::optional<Array1<float>>& value,
@@ -36,9 +41,9 @@ Matrix checked(uint32_t rows, uint32_t cols, const std::optional<Array1<uint32_t
   matrix.cols = cols;
   matrix.sparse = row_start.has_value();
   matrix.row_start = vector_of(row_start);
-  matrix.col = vector_of(col);
+  matrix.col = bulk_of(col);
   matrix.codebook = vector_of(codebook);
-  matrix.code = vector_of(code);
+  matrix.code = bulk_of(code);
   matrix.value = vector_of(value);
   matrix.step = vector_of(step);
   matrix.zero = vector_of(zero);
@@ -127,13 +132,13 @@ std::vector<std::shared_ptr<LinearRunner>> linear_kernels(uint32_t rows, uint32_
                                                           const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8, bool signs, const MaybeFloats& step, const MaybeFloats& zero) {
   const Matrix matrix = checked(rows, cols, row_start, col, codebook, code, value, step, zero);
   LinearKernels found;
-  const KernelRequest request{cpu_chosen(), {}, {}, signs};
+  const auto pool = std::make_shared<Pool>(threads);
+  const KernelRequest request{cpu_chosen(), {}, {}, signs, pool.get()};
   add_binary_kernels(matrix, request, found);
   add_codes_kernels(matrix, request, found);
   add_sparse_kernels(matrix, request, found);
   add_dense_kernels(matrix, request, found);
   if (int8) add_int8_kernels(matrix, request, found);
-  const auto pool = std::make_shared<Pool>(threads);
   std::vector<std::shared_ptr<LinearRunner>> made;
   for (auto& kernel : found) made.push_back(std::make_shared<LinearRunner>(LinearRunner{std::move(kernel), pool, rows, cols, rows}));
   return made;

@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tersenet/cpu.h"
+#include "tersenet/crc32.h"
+#include "tersenet/targets.h"
+
 namespace tersenet {
 namespace {
 
@@ -11,21 +15,6 @@ constexpr int kVersion = 1, kMaxSections = 16;
 constexpr int kGraph = 1, kWeights = 2;
 constexpr size_t kPrefixBytes = 16, kEntryBytes = 12;
 constexpr uint64_t kSmallBytes = uint64_t(1) << 20, kIntermediate = 8, kGraphCost = 400;
-
-struct CrcTables {
-  uint32_t entry[8][256];
-
-  CrcTables() {
-    for (uint32_t i = 0; i < 256; ++i) {
-      uint32_t x = i;
-      for (int bit = 0; bit < 8; ++bit) x = x & 1 ? x >> 1 ^ 0xedb88320u : x >> 1;
-      entry[0][i] = x;
-    }
-    for (int k = 1; k < 8; ++k) {
-      for (int i = 0; i < 256; ++i) entry[k][i] = entry[k - 1][i] >> 8 ^ entry[0][entry[k - 1][i] & 255];
-    }
-  }
-};
 
 uint64_t little(const uint8_t* data, int bytes) {
   uint64_t value = 0;
@@ -45,15 +34,19 @@ struct Section {
 }  // namespace
 
 uint32_t crc32(const uint8_t* data, size_t size) {
-  static const CrcTables tables;
-  uint32_t x = 0xffffffffu;
-  for (; size >= 8; size -= 8, data += 8) {  // eight bytes at a time, each by its own table
-    const uint64_t word = little(data, 8) ^ x;
-    x = 0;
-    for (int k = 0; k < 8; ++k) x ^= tables.entry[7 - k][word >> 8 * k & 255];
+  static const Crc32Tables tables;
+  uint32_t state = 0xffffffffu;
+#if defined(TERSENET_AVX2)
+  if (const Cpu cpu = cpu_chosen(); cpu >= Cpu::avx2 && cpu != Cpu::neon) {
+    uint8_t folded[16];
+    if (const size_t taken = crc32_fold_avx2(state, data, size, folded)) {
+      state = tables.after(0, folded, sizeof folded);
+      data += taken;
+      size -= taken;
+    }
   }
-  for (; size; --size, ++data) x = x >> 8 ^ tables.entry[0][(x ^ *data) & 255];
-  return ~x;
+#endif
+  return ~tables.after(state, data, size);
 }
 
 uint64_t default_limit(uint64_t file_bytes) {

@@ -113,7 +113,7 @@ struct Session::Inside {
     const Dims& shape = tree.top().shape;
     const uint64_t rows = shape.size[0], numel = tree.top().numel;
     if (numel == 0 || numel >= uint64_t(1) << 31) refuse("a weight of " + str(numel) + " elements");
-    return matrix_of(tree, coder_kernels(), uint32_t(rows), uint32_t(numel / rows));
+    return matrix_of(tree, coder_kernels(), uint32_t(rows), uint32_t(numel / rows), *pool);
   }
 
   std::vector<float> floats(const TerseFile& file, const Node::Slot& slot) const {

@@ -26,26 +26,6 @@ std::vector<uint32_t> cut(const std::vector<uint32_t>& weight_before, size_t chu
   return ends;
 }
 
-// The entries for which `keep(code)` holds.
-template <class Keep>
-Matrix subset(const Matrix& weight, const Keep& keep) {
-  Matrix part;
-  part.rows = weight.rows;
-  part.cols = weight.cols;
-  part.sparse = true;
-  part.codebook = weight.codebook;
-  part.row_start.push_back(0);
-  for (uint32_t r = 0; r < weight.rows; ++r) {
-    for (uint32_t e = weight.row_start[r]; e < weight.row_start[r + 1]; ++e) {
-      if (!keep(weight.code[e])) continue;
-      part.col.push_back(weight.col[e]);
-      part.code.push_back(weight.code[e]);
-    }
-    part.row_start.push_back(uint32_t(part.col.size()));
-  }
-  return part;
-}
-
 // Codes in the order of how often they occur, the most frequent first, and how many entries the first 31 of them have.
 struct Frequencies {
   std::vector<uint32_t> order;
@@ -73,34 +53,38 @@ struct Frequencies {
 // The 31 most frequent values in the WSELL layout; the few entries with another value row by row beside it.
 class WsellLinear : public LinearKernel {
  public:
-  WsellLinear(const Matrix& weight, const std::vector<uint32_t>& order, const char* name, WsellRun run, WsellPack pack_group)
+  WsellLinear(const Matrix& weight, const std::vector<uint32_t>& order, const char* name, WsellRun run, WsellPack pack_group, Pool* pool)
       : name_(name), run_(run), pack_group_(pack_group), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()) {
     if (order.size() < kWsellCodes) {
       std::copy(weight.codebook.begin(), weight.codebook.end(), codebook_ + 1);
-      pack(weight, [](uint16_t code) { return uint32_t(code) + 1; });
+      pack<true>(weight, pool, [](uint16_t code) { return uint32_t(code) + 1; });
     } else {
       std::vector<uint8_t> number(weight.codebook.size(), 0);  // of each value in codebook_, 0 for none
       for (size_t i = 0; i + 1 < kWsellCodes; ++i) {
         codebook_[i + 1] = weight.codebook[order[i]];
         number[order[i]] = uint8_t(i + 1);
       }
-      pack(subset(weight, [&](uint16_t code) { return number[code] != 0; }), [&](uint16_t code) { return uint32_t(number[code]); });
-      const Matrix rest = subset(weight, [&](uint16_t code) { return number[code] == 0; });
-      rest_start_ = rest.row_start;
-      rest_col_ = rest.col;
-      for (size_t e = 0; e < rest.entries(); ++e) rest_value_.push_back(rest.at(e));
+      pack<false>(weight, pool, [&](uint16_t code) { return uint32_t(number[code]); });
+      rest_start_.push_back(0);
+      for (uint32_t r = 0; r < rows_; ++r) {
+        for (uint32_t e = weight.row_start[r]; e < weight.row_start[r + 1]; ++e) {
+          if (number[weight.code[e]]) continue;
+          rest_col_.push_back(weight.col[e]);
+          rest_value_.push_back(weight.at(e));
+        }
+        rest_start_.push_back(uint32_t(rest_col_.size()));
+      }
     }
-    whole_ = {groups()};
-    chunks_ = cut(start_, 16);
   }
 
   const char* name() const override { return name_; }
   size_t bytes() const override {
-    return (start_.size() + perm_.size() + base_.size() + rest_start_.size() + 2 * rest_col_.size()) * 4 + 64 * base_.size() + sizeof codebook_;
+    size_t words = perm_.size() + rest_start_.size() + 2 * rest_col_.size();
+    for (const Part& part : parts_) words += part.start.size() + 17 * part.base.size();
+    return 4 * words + sizeof codebook_;
   }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
-    const Wsell weight{start_.data(), base_.data(), slots_.data(), codebook_};
     size_t x_step = cols_;
     if (cols_ < kWsellWindow || batch > 1) {  // an odd number of cache lines: windows of several vectors share no set
       x_step = std::max<size_t>(kWsellWindow, ((cols_ + 15) / 16 | 1) * 16);
@@ -114,25 +98,47 @@ class WsellLinear : public LinearKernel {
       float sums[kWsellVectors * kWsellRows];
       for (size_t b = 0; b < batch; b += kWsellVectors) {
         const int count = int(std::min<size_t>(kWsellVectors, batch - b));
-        for (uint32_t g = from; g < to; ++g) {
-          run_(weight, g, g + 1, x + b * x_step, x_step, count, sums);
-          if (!rest_col_.empty()) add_rest(g, x + b * x_step, x_step, count, sums);
-          store(g, b, count, sums, epilogue, y);
+        for (const Part& part : parts_) {
+          const Wsell weight{part.start.data(), part.base.data(), part.slots.data(), codebook_};
+          const uint32_t end = std::min(to, part.from + uint32_t(part.start.size() - 1));
+          for (uint32_t g = std::max(from, part.from); g < end; ++g) {
+            run_(weight, g - part.from, g - part.from + 1, x + b * x_step, x_step, count, sums);
+            if (!rest_col_.empty()) add_rest(g, x + b * x_step, x_step, count, sums);
+            store(g, b, count, sums, epilogue, y);
+          }
         }
       }
     });
   }
 
  private:
+  // Groups from .. from + start.size() - 2, in the layout of wsell.h.
+  struct Part {
+    uint32_t from = 0;
+    std::vector<uint32_t> start;
+    BulkVector<uint32_t> base;
+    AlignedVector<uint32_t> slots;
+
+    // Room for so many more steps, and for those of `times` as many entries: what stays unused is never touched.
+    void reserve(size_t more, double times) {
+      const size_t used = base.size();
+      if (16 * (used + more) <= slots.size()) return;
+      AlignedVector<uint32_t> larger(16 * (size_t(1.05 * double(used) * times) + used + more), Uninitialised());
+      std::copy(slots.begin(), slots.begin() + 16 * used, larger.begin());
+      slots = std::move(larger);
+    }
+  };
+
   const char* name_;
   WsellRun run_;
   WsellPack pack_group_;
   uint32_t rows_, cols_;
   size_t entries_;
   float codebook_[kWsellCodes] = {};
-  std::vector<uint32_t> start_, perm_, base_, whole_, chunks_;
-  AlignedVector<uint32_t> slots_;
-  std::vector<uint32_t> rest_start_, rest_col_;
+  std::vector<uint32_t> perm_, whole_, chunks_;
+  std::vector<Part> parts_;  // one for each thread that packed
+  std::vector<uint32_t> rest_start_;
+  BulkVector<uint32_t> rest_col_;
   std::vector<float> rest_value_;
 
   void add_rest(uint32_t group, const float* x, size_t x_step, int count, float* sums) const {
@@ -144,8 +150,6 @@ class WsellLinear : public LinearKernel {
       }
     }
   }
-
-  uint32_t groups() const { return uint32_t(start_.size() - 1); }
 
   void store(uint32_t group, size_t b, int count, const float* sums, const Epilogue& epilogue, float* y) const {
     const uint32_t* perm = perm_.data() + size_t(group) * kWsellRows;
@@ -159,54 +163,76 @@ class WsellLinear : public LinearKernel {
     }
   }
 
-  // Most non-zeros first, so that the rows of a group end together.
-  template <class Number>
-  void pack(const Matrix& weight, const Number& number) {
+  // Most non-zeros first, so that the rows of a group end together. Unless kAll, an entry that `number` gives 0 is left out.
+  template <bool kAll, class Number>
+  void pack(const Matrix& weight, Pool* pool, const Number& number) {
     std::vector<uint32_t> order(rows_);
     std::iota(order.begin(), order.end(), 0u);
     const auto count = [&](uint32_t r) { return weight.row_start[r + 1] - weight.row_start[r]; };
     std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return count(a) > count(b); });
     const uint32_t all = (rows_ + kWsellRows - 1) / kWsellRows;
+    std::vector<uint32_t> entries_before(size_t(all) + 1, 0);
+    for (uint32_t k = 0; k < rows_; ++k) entries_before[k / kWsellRows + 1] += count(order[k]);
+    std::partial_sum(entries_before.begin(), entries_before.end(), entries_before.begin());
     order.resize(size_t(all) * kWsellRows, kNoRow);
     perm_ = std::move(order);
-    start_.push_back(0);
-    std::vector<uint32_t> word, base, slot;
-    size_t entries = 0;
-    const uint32_t last = cols_ > kWsellWindow ? cols_ - kWsellWindow : 0;
-    for (uint32_t g = 0; g < all; ++g) {
-      uint32_t begin[kWsellRows] = {}, end[kWsellRows] = {};
-      const uint32_t* rows = perm_.data() + size_t(g) * kWsellRows;
-      uint32_t count = 0;
-      for (uint32_t k = 0; k < kWsellRows && rows[k] != kNoRow; ++k) {
-        const uint32_t from = weight.row_start[rows[k]], more = weight.row_start[rows[k] + 1] - from;
-        begin[k] = count;
-        end[k] = count += more;
-        if (word.size() < count) word.resize(2 * size_t(count));
-        const uint32_t* col = weight.col.data() + from;
-        const uint16_t* code = weight.code.data() + from;
-        uint32_t* to = word.data() + begin[k];
-        for (uint32_t e = 0; e < more; ++e) to[e] = col[e] << 5 | number(code[e]);
-      }
-      base.resize(std::max<size_t>(base.size(), count));
-      slot.resize(std::max<size_t>(slot.size(), 16 * size_t(count)));
-      const uint32_t steps = pack_group_(word.data(), begin, end, last, base.data(), slot.data());
-      entries += count;
-      reserve(base_.size() + steps, double(weight.entries()) / double(std::max<size_t>(entries, 1)));
-      std::copy(slot.begin(), slot.begin() + 16 * size_t(steps), slots_.begin() + 16 * base_.size());
-      base_.insert(base_.end(), base.begin(), base.begin() + steps);
-      start_.push_back(uint32_t(base_.size()));
+
+    const bool alone = pool == nullptr || entries_ < kWorthThreads;
+    const std::vector<uint32_t> ends = cut(entries_before, alone ? 1 : size_t(pool->threads()));
+    parts_.resize(ends.size());
+    const auto pack_part = [&](size_t k, int) { pack_groups<kAll>(weight, number, k ? ends[k - 1] : 0, ends[k], parts_[k]); };
+    if (ends.size() == 1) pack_part(0, 0);
+    if (ends.size() > 1) pool->run(ends.size(), pack_part);
+    std::vector<uint32_t> steps_before{0};
+    for (const Part& part : parts_) {
+      const uint32_t before = steps_before.back();
+      for (size_t k = 1; k < part.start.size(); ++k) steps_before.push_back(before + part.start[k]);
     }
+    whole_ = {all};
+    chunks_ = cut(steps_before, 16);
   }
 
-  // Room for so many steps, and for those to come where `times` as many entries have as many steps each: what stays
-  // unused at the end is never touched.
-  void reserve(size_t steps, double times) {
-    if (16 * steps <= slots_.size()) return;
-    const size_t all = std::max(steps, size_t(1.05 * double(steps) * times));
-    AlignedVector<uint32_t> more(16 * all, Uninitialised());
-    std::copy(slots_.begin(), slots_.begin() + 16 * base_.size(), more.begin());
-    slots_ = std::move(more);
-    base_.reserve(all);
+  template <bool kAll, class Number>
+  void pack_groups(const Matrix& weight, const Number& number, uint32_t from, uint32_t to, Part& part) const {
+    std::vector<uint32_t> word;
+    size_t entries = 0, all = 0;
+    const auto entries_of = [&](uint32_t row) { return weight.row_start[row + 1] - weight.row_start[row]; };
+    for (size_t k = size_t(from) * kWsellRows; k < size_t(to) * kWsellRows && perm_[k] != kNoRow; ++k) all += entries_of(perm_[k]);
+    part.from = from;
+    part.start.push_back(0);
+    const uint32_t last = cols_ > kWsellWindow ? cols_ - kWsellWindow : 0;
+    for (uint32_t g = from; g < to; ++g) {
+      uint32_t begin[kWsellRows] = {}, end[kWsellRows] = {};
+      const uint32_t* rows = perm_.data() + size_t(g) * kWsellRows;
+      uint32_t count = 0, kept = 0;
+      for (uint32_t k = 0; k < kWsellRows && rows[k] != kNoRow; ++k) {
+        const uint32_t more = entries_of(rows[k]);
+        count += more;
+        if (word.size() < kept + more) word.resize(2 * (size_t(kept) + more));
+        const uint32_t* col = weight.col.data() + weight.row_start[rows[k]];
+        const uint16_t* code = weight.code.data() + weight.row_start[rows[k]];
+        begin[k] = kept;
+        uint32_t* next = word.data() + kept;
+        if (kAll) {
+          for (uint32_t e = 0; e < more; ++e) next[e] = col[e] << 5 | number(code[e]);
+          next += more;
+        } else {
+          for (uint32_t e = 0; e < more; ++e) {
+            const uint32_t known = number(code[e]);
+            *next = col[e] << 5 | known;
+            next += known != 0;
+          }
+        }
+        end[k] = kept = uint32_t(next - word.data());
+      }
+      part.reserve(kept, double(all - entries) / double(std::max<size_t>(entries, 1)));
+      const size_t before = part.base.size();
+      part.base.resize(before + kept);  // a step an entry at most
+      const uint32_t steps = pack_group_(word.data(), begin, end, last, part.base.data() + before, part.slots.data() + 16 * before);
+      part.base.resize(before + steps);
+      entries += count;
+      part.start.push_back(uint32_t(part.base.size()));
+    }
   }
 };
 
@@ -253,7 +279,8 @@ class CsrLinear : public LinearKernel {
   const char* name_;
   CsrRun run_;
   uint32_t rows_, cols_;
-  std::vector<uint32_t> row_start_, col32_, whole_, chunks_;
+  std::vector<uint32_t> row_start_, whole_, chunks_;
+  BulkVector<uint32_t> col32_;
   std::vector<uint16_t> col16_;
   std::vector<float> value_;
 };
@@ -275,7 +302,7 @@ void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, Line
   if (run && request.wants(wsell) && weight.shared() && weight.cols < kWsellColumns) {
     const Frequencies frequent(weight);
     if (frequent.served >= weight.entries() - weight.entries() / kRestShare) {
-      found.push_back(std::make_unique<WsellLinear>(weight, frequent.order, wsell, run, pack));
+      found.push_back(std::make_unique<WsellLinear>(weight, frequent.order, wsell, run, pack, request.pool));
     }
   }
   add_sparse_panel_kernel(weight, request, found);

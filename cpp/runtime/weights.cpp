@@ -12,7 +12,7 @@ struct Entries {
   bool all = true;
   std::vector<uint32_t> index;
   std::vector<float> codebook;
-  std::vector<uint16_t> code;
+  BulkVector<uint16_t> code;
   std::vector<float> value;
   std::vector<float> step, zero;
 
@@ -35,7 +35,7 @@ struct Entries {
 
 class EntryReader {
  public:
-  EntryReader(const StorageTree& tree, const CoderKernels& kernels) : tree_(tree), decoder_(tree, kernels) {}
+  EntryReader(const StorageTree& tree, const CoderKernels& kernels) : tree_(tree), decoder_(tree, kernels), gaps_(kernels.gaps) {}
 
   Entries read(const StorageNode& node) const {
     switch (node.kind) {
@@ -55,8 +55,8 @@ class EntryReader {
   }
 
   // Deep Compression's layer, shared values at gaps one after the other: columns, rows and codes as they come, with nothing
-  // laid out on the way. False where the tree is another, or where too many are there to be sparse.
-  bool placed(const StorageNode& top, Matrix& matrix) const {
+  // laid out on the way; where they are and what they are is decoded side by side. False where the tree is another, or where too many are there to be sparse.
+  bool placed(const StorageNode& top, Matrix& matrix, Pool& pool) const {
     const StorageNode* node = &top;
     while (node->kind == kReshape) node = &child(*node, 0);
     if (node->kind != kScatter || node->variant || child(*node, 1).kind != kTable || !shareable(child(*node, 1))) return false;
@@ -66,30 +66,37 @@ class EntryReader {
     if (std::find(entry.as<float>(), entry.as<float>() + entries.numel, 0.0f) != entry.as<float>() + entries.numel) return false;
     matrix.sparse = true;
     matrix.codebook.assign(entry.as<float>(), entry.as<float>() + entries.numel);
-    {
-      const Buffer indices = decoder_.decoded(index);
-      decoder_.check_index(index, indices.as(), entries.numel);
-      with_item(index.item, [&](auto t) {
-        const auto* from = indices.as<decltype(t)>();
-        matrix.code.assign(from, from + values.numel);
-      });
-    }
-    const Buffer symbols = decoder_.decoded(child(*node, 0));
+    matrix.code.resize(size_t(values.numel));
     matrix.col.resize(size_t(values.numel));
     matrix.row_start.assign(size_t(matrix.rows) + 1, uint32_t(values.numel));
     matrix.row_start[0] = 0;
     const StorageNode& position = child(*node, 0);
-    with_item(position.item, [&](auto t) { to_columns(symbols.as<decltype(t)>(), position, matrix); });
+    Buffer indices(index.bytes()), symbols(position.bytes());
+    const auto read_codes = [&] {
+      decoder_.fill(index, indices);
+      decoder_.check_index(index, indices.as(), entries.numel);
+      with_item(index.item, [&](auto t) {
+        const auto* from = indices.as<decltype(t)>();
+        std::copy(from, from + values.numel, matrix.code.data());
+      });
+      indices = Buffer(0);
+    };
+    const auto read_columns = [&] {
+      decoder_.fill(position, symbols);
+      with_item(position.item, [&](auto t) { to_columns(symbols.as<decltype(t)>(), position, matrix); });
+    };
+    pool.run(2, [&](size_t part, int) { part ? read_columns() : read_codes(); }, values.numel >= kWorthThreads);
     return true;
   }
 
  private:
   static constexpr uint64_t kMostShared = 65536;
+  static constexpr uint64_t kWorthThreads = 10000;  // values: about 15 us of one thread
 
   // The columns and the first entry of each row, as StorageDecoder::for_places has the places. Where gaps have few values
   // about half of them are fillers, which no branch foresees: a column is written for each and counts where it is one.
   template <class T>
-  static void to_columns(const T* gaps, const StorageNode& position, Matrix& matrix) {
+  void to_columns(const T* gaps, const StorageNode& position, Matrix& matrix) const {
     const T filler = T(position.alphabet - 1);
     const size_t count = size_t(position.numel), blocks = matrix.col.size();
     const uint64_t size = uint64_t(matrix.rows) * matrix.cols, cols = matrix.cols;
@@ -112,9 +119,18 @@ class EntryReader {
       to += there;
       where = at + there;
     };
-    constexpr ptrdiff_t kAtOnce = 64;
-    while (stop - at_gap >= kAtOnce && last - to >= kAtOnce) {
-      for (ptrdiff_t k = 0; k < kAtOnce; ++k) step();
+    const GapKernel rest_of_row = sizeof(T) == 1 ? gaps_ : nullptr;
+    const ptrdiff_t at_once = rest_of_row ? 16 : 64;  // as many as the kernel may leave of a row
+    while (stop - at_gap >= at_once && last - to >= at_once) {
+      if (rest_of_row) {
+        GapRun run{reinterpret_cast<const uint8_t*>(at_gap), reinterpret_cast<const uint8_t*>(stop), to, last, where};
+        rest_of_row(run, uint8_t(filler), begin, end);
+        at_gap = reinterpret_cast<const T*>(run.gap);
+        to = run.to;
+        where = run.where;
+        if (stop - at_gap < at_once || last - to < at_once) break;
+      }
+      for (ptrdiff_t k = 0; k < at_once; ++k) step();
     }
     while (at_gap < stop && to < last) step();
     const size_t placed = size_t(to - col);
@@ -128,6 +144,7 @@ class EntryReader {
   using Buffer = StorageDecoder::Buffer;
   const StorageTree& tree_;
   StorageDecoder decoder_;
+  GapKernel gaps_;
 
   const StorageNode& child(const StorageNode& node, size_t i) const { return tree_.nodes[node.children[i]]; }
 
@@ -143,8 +160,8 @@ class EntryReader {
     return found;
   }
 
-  static std::vector<uint16_t> codes(const StorageNode& node, const Buffer& from) {
-    std::vector<uint16_t> found(size_t(node.numel));
+  static BulkVector<uint16_t> codes(const StorageNode& node, const Buffer& from) {
+    BulkVector<uint16_t> found(size_t(node.numel));
     with_item(node.item, [&](auto t) {
       const auto* values = from.as<decltype(t)>();
       for (uint64_t i = 0; i < node.numel; ++i) found[size_t(i)] = uint16_t(values[i]);
@@ -241,10 +258,10 @@ class EntryReader {
   }
 };
 
-template <class T>
-void pick(std::vector<T>& values, const std::vector<uint32_t>& order) {
+template <class Values>
+void pick(Values& values, const std::vector<uint32_t>& order) {
   if (values.empty()) return;
-  std::vector<T> picked(order.size());
+  Values picked(order.size());
   for (size_t i = 0; i < order.size(); ++i) picked[i] = values[order[i]];
   values.swap(picked);
 }
@@ -279,21 +296,24 @@ bool keeps_steps(const Entries& entries, uint32_t rows, uint32_t cols) {
 void drop_unused(Matrix& matrix) {
   if (!matrix.shared()) return;
   std::vector<uint32_t> to(matrix.codebook.size(), 0);
-  for (uint16_t code : matrix.code) to[code] = 1;
+  constexpr size_t kLook = 4096;  // entries between looks at whether all values have been seen
+  for (size_t e = 0; e < matrix.code.size();) {
+    for (const size_t end = std::min(e + kLook, matrix.code.size()); e < end; ++e) to[matrix.code[e]] = 1;
+    if (std::find(to.begin(), to.end(), 0u) == to.end()) return;
+  }
   uint32_t used = 0;
   for (size_t old = 0; old < to.size(); ++old) {
     if (!to[old]) continue;
     matrix.codebook[used] = matrix.codebook[old];
     to[old] = used++;
   }
-  if (used == matrix.codebook.size()) return;
   for (uint16_t& code : matrix.code) code = uint16_t(to[code]);
   matrix.codebook.resize(std::max<size_t>(used, 1));
 }
 
 }  // namespace
 
-Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t rows, uint32_t cols) {
+Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t rows, uint32_t cols, Pool& pool) {
   const StorageNode& top = tree.top();
   if (!top.is_float || top.numel != uint64_t(rows) * cols || top.numel >= uint64_t(1) << 31) {
     refuse("a weight of " + str(top.numel) + " elements cannot be run as " + str(rows) + " x " + str(cols));
@@ -302,7 +322,7 @@ Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t 
   Matrix matrix;
   matrix.rows = rows;
   matrix.cols = cols;
-  if (reader.placed(top, matrix)) {
+  if (reader.placed(top, matrix, pool)) {
     drop_unused(matrix);
     return matrix;
   }

@@ -10,14 +10,17 @@ namespace tersenet {
 namespace {
 
 inline CoderKernels coder_kernels() {
-  CoderKernels kernels{huffman_run, nullptr};
+  CoderKernels kernels{huffman_run, nullptr, nullptr};
   const Cpu cpu = cpu_chosen();
   (void)cpu;
 #if defined(TERSENET_AVX2)
   if (cpu >= Cpu::avx2) kernels.huffman = huffman_run_bmi2;
 #endif
 #if defined(TERSENET_AVX512)
-  if (cpu >= Cpu::avx512) kernels.rans = rans_run_avx512;
+  if (cpu >= Cpu::avx512) {
+    kernels.rans = rans_run_avx512;
+    kernels.gaps = gap_columns_avx512;
+  }
 #endif
   return kernels;
 }

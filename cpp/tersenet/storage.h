@@ -16,15 +16,18 @@
 #include "tersenet/bits.h"
 #include "tersenet/huffman.h"
 #include "tersenet/range.h"
+#include "tersenet/gaps.h"
 #include "tersenet/rans.h"
 #include "tersenet/storage_tree.h"
 #include "tersenet/transform.h"
 
 namespace tersenet {
 
+// Those that are null have a scalar loop where they are called.
 struct CoderKernels {
   HuffmanKernel huffman;
   RansKernel rans;
+  GapKernel gaps;
 };
 
 // n values below alphabet, in the smallest unsigned type that holds alphabet - 1.
@@ -98,9 +101,11 @@ class StorageDecoder {
 
   Buffer decoded(const StorageNode& node) const {
     Buffer buffer(node.bytes());
-    decode(node, buffer.as(), false);
+    fill(node, buffer);
     return buffer;
   }
+
+  void fill(const StorageNode& node, const Buffer& buffer) const { decode(node, buffer.as(), false); }
 
   // After this every index may be used without a look.
   static void check_index(const StorageNode& index, const uint8_t* data, uint64_t entries) {

@@ -1,6 +1,7 @@
 // targets.h - the entry points of the SIMD columns; each is defined in one file of cpp/targets.
 #pragma once
 
+#include "tersenet/gaps.h"
 #include "tersenet/huffman_kernel.h"
 #include "tersenet/kernels/binary.h"
 #include "tersenet/kernels/codes.h"
@@ -13,7 +14,11 @@
 
 namespace tersenet {
 
+// Takes a part of the data, perhaps none of it, and returns how many bytes; after them the register is what it is after the 16
+// bytes of `folded` alone, from 0.
+size_t crc32_fold_avx2(uint32_t state, const uint8_t* data, size_t size, uint8_t* folded);
 void huffman_run_bmi2(const HuffmanTable& table, HuffmanLane* lanes, int count);
+void gap_columns_avx512(GapRun& run, uint8_t filler, uint64_t begin, uint64_t end);
 size_t rans_run_avx512(const RansTable& table, RansRun& run);
 PanelKernels panel_kernels_avx2();
 PanelKernels panel_kernels_avx512();

@@ -80,6 +80,7 @@ int main() {
       KernelRequest request;
       request.cpu = cpu;
       request.signs = true;
+      request.pool = &pool;
       LinearKernels found;
       using Add = void (*)(const Matrix&, const KernelRequest&, LinearKernels&);
       for (Add add : {Add(add_binary_kernels), Add(add_codes_kernels), Add(add_int8_kernels), Add(add_sparse_kernels), Add(add_dense_kernels)}) add(m, request, found);

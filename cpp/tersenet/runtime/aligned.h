@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -46,6 +47,39 @@ class AlignedBytes {
   // Large blocks begin at a huge page, so that streaming through them does not stop at every 4 KB.
   std::align_val_t alignment() const { return std::align_val_t(size_ >= kHugePage ? kHugePage : kAlign); }
 };
+
+// For std::vector: large ones lie on huge pages, and what resize adds is not initialised.
+template <class T>
+struct BulkAllocator {
+  using value_type = T;
+  BulkAllocator() = default;
+  template <class U>
+  BulkAllocator(const BulkAllocator<U>&) {}
+
+  T* allocate(size_t count) {
+    const size_t bytes = count * sizeof(T);
+    if (bytes < kHugePage) return static_cast<T*>(::operator new(bytes));
+    void* found = ::operator new(bytes, std::align_val_t(kHugePage));
+#if defined(__linux__)
+    madvise(found, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+    return static_cast<T*>(found);
+  }
+  void deallocate(T* from, size_t count) {
+    if (count * sizeof(T) < kHugePage) return ::operator delete(from);
+    ::operator delete(from, std::align_val_t(kHugePage));
+  }
+  template <class U>
+  void construct(U* at) { ::new (static_cast<void*>(at)) U; }
+  template <class U, class... Given>
+  void construct(U* at, Given&&... given) { ::new (static_cast<void*>(at)) U(std::forward<Given>(given)...); }
+
+  friend bool operator==(const BulkAllocator&, const BulkAllocator&) { return true; }
+  friend bool operator!=(const BulkAllocator&, const BulkAllocator&) { return false; }
+};
+
+template <class T>
+using BulkVector = std::vector<T, BulkAllocator<T>>;
 
 struct Uninitialised {};
 

@@ -60,6 +60,7 @@ struct KernelRequest {
   std::string wanted;
   std::optional<Int8Range> range = {};
   bool signs = false;
+  Pool* pool = nullptr;  // that packs side by side; null: one thread does
 
   bool wants(const std::string& name) const { return wanted.empty() || wanted == name; }
 };

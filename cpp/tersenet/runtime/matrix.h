@@ -17,15 +17,17 @@
 #include <cstdint>
 #include <vector>
 
+#include "tersenet/runtime/aligned.h"
+
 namespace tersenet {
 
 struct Matrix {
   uint32_t rows = 0, cols = 0;
   bool sparse = false;
   std::vector<uint32_t> row_start;  // sparse: rows + 1
-  std::vector<uint32_t> col;        // sparse: one for each entry
+  BulkVector<uint32_t> col;         // sparse: one for each entry
   std::vector<float> codebook;      // shared: at most 65536 values
-  std::vector<uint16_t> code;       // shared: one for each entry
+  BulkVector<uint16_t> code;        // shared: one for each entry
   std::vector<float> value;         // free: one for each entry
   std::vector<float> step, zero;    // stepped: one for each run
 

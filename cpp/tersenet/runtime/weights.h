@@ -8,13 +8,14 @@
 
 #include "tersenet/runtime/aligned.h"
 #include "tersenet/runtime/matrix.h"
+#include "tersenet/runtime/pool.h"
 #include "tersenet/storage.h"
 
 namespace tersenet {
 
 // The tree's elements as rows x cols in row-major order; rows * cols is its number of elements, below 2^31.
 // Zeros are left out, and with them unused values of the codebook, where at most kSparseBelow of all remain.
-Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t rows, uint32_t cols);
+Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t rows, uint32_t cols, Pool& pool);
 
 constexpr double kSparseBelow = 0.75;
 

@@ -21,8 +21,9 @@ from tersenet.search.order import coarse_first
 from tersenet.training import TrainConfig
 
 KEPT = (0.7, 0.5, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03)
-# Of the shared values where pruning and sharing go together; the paper has 5 in fully connected layers and 8 in others.
-SHARED_BITS = 5
+# Of the shared values where pruning and sharing go together. The paper has 5 in fully connected layers and 8 in others; what
+# is trained again afterwards takes fewer, and beside 5 bits a value its place costs little.
+SHARED_BITS = (5, 3)
 PRUNE, BOTH = "prune", "prune + codebook"
 
 
@@ -75,7 +76,9 @@ def _range_of(name: str) -> list[tuple[Step, ...]]:
     if name == PRUNE:
         return [(_prune(keep),) for keep in KEPT]
     if name == BOTH:
-        return [(_prune(keep), StoreCodebook.model_validate({"bits": SHARED_BITS})) for keep in KEPT]
+        return [
+            (_prune(keep), StoreCodebook.model_validate({"bits": bits})) for keep in KEPT for bits in SHARED_BITS
+        ]
     return [(step,) for step in _factorised()[name]]
 
 
