@@ -266,3 +266,9 @@ def test_what_stands_around_a_node_changes_what_it_reads_and_gives_and_nothing_b
     network.put_around({})
     assert torch.allclose(network(x), x @ first.T - x @ second.T, atol=1e-6)
     assert network.around() == {}
+
+
+def test_torch_traces_a_network(network):
+    """What exports one, to ONNX among others, does; sizes are tensors then."""
+    traced = torch.jit.trace(network.eval(), X)
+    assert torch.equal(traced(X[:2]), network(X[:2]))

@@ -163,7 +163,7 @@ class Network(Layer):
                     f"input '{one.name}' has shape {tuple(given.shape)}; expected (batch, "
                     f"{', '.join(map(str, one.shape))})"
                 )
-        shapes = tuple(tuple(given.shape[1:]) for given in inputs)
+        shapes = tuple(tuple(map(int, given.shape[1:])) for given in inputs)  # tensors while torch traces
         if shapes not in self._sizes:
             from tersenet.graph.sizes import check_sizes  # which asks a Network for its shapes
 
