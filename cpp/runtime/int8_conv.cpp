@@ -101,7 +101,7 @@ class PanelConv8 : public ConvKernel {
     float* panel = static_cast<float*>(pool.scratch(worker, (size_t(depth_) + 1 + 2 * kPanelRows) * kPanel * 4));
     int32_t* acc = reinterpret_cast<int32_t*>(panel + (size_t(depth_) + 1) * kPanel);
     float* scaled = panel + (size_t(depth_) + 1 + kPanelRows) * kPanel;
-    tiles_.gather(reinterpret_cast<const float*>(image), tile, 0, depth_, panel);
+    tiles_.gather(panels_, reinterpret_cast<const float*>(image), tile, 0, depth_, panel);
     for (uint32_t block = 0; block < blocks_; ++block) {
       const int rows = int(std::min<uint32_t>(kPanelRows, rows_ - block * kPanelRows));
       const int8_t* weights = packed_.data() + (group * blocks_ + block) * block_size();

@@ -65,7 +65,7 @@ class PanelConv : public ConvKernel {
     float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + matrix.acc_size()) * sizeof(float)));
     float* acc = panel + panel_size;
     for (uint32_t t = 0; t < matrix.tiles(); ++t) {
-      tiles_.gather(image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
+      tiles_.gather(kernels_, image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
       matrix.multiply(t, panel, width, acc);
     }
     for (uint32_t r = 0; r < matrix.rows(); ++r) {

@@ -12,7 +12,7 @@
 
 namespace tersenet {
 
-constexpr uint32_t kTileDepth = 256;
+constexpr uint32_t kTileDepth = 192;
 
 PanelKernels panel_kernels(Cpu cpu);
 

@@ -14,6 +14,7 @@ inline vec v_fma(vec a, vec b, vec c) { return a * b + c; }
 inline vec v_add(vec a, vec b) { return a + b; }
 inline vec v_min(vec bound, vec x) { return bound < x ? bound : x; }
 inline vec v_max(vec bound, vec x) { return bound > x ? bound : x; }
+inline vec v_larger(vec a, vec b) { return (b > a) | (b != b) ? b : a; }
 
 inline void v_split(const float* x, float* even, float* odd) {
   *even = x[0];
@@ -26,6 +27,6 @@ inline void v_split(const float* x, float* even, float* odd) {
 
 namespace tersenet {
 
-PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_larger, panel_split}; }
+PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_split}; }
 
 }  // namespace tersenet

@@ -35,34 +35,20 @@ class PixelTiles {
   size_t count() const { return first_.size() - 1; }
   // Whether pixels are read where they are, without a padded copy of the image.
   bool pointwise() const { return pointwise_; }
-  size_t bytes() const { return tap_.size() * sizeof(uint32_t) + segments_.size() * sizeof(Segment); }
+  size_t bytes() const { return tap_.size() * sizeof(uint32_t) + segments_.size() * sizeof(PanelSegment); }
 
   // Rows [from, from + depth) of the panel of one tile, kPanel items apart; a row is an input channel's tap.
-  // Copies whole vectors: what is too much is overwritten by the next segment or row, or lies behind the panel.
-  void gather(const float* image, size_t tile, uint32_t from, uint32_t depth, float* panel) const {
-    const Segment *first = segments_.data() + first_[tile], *end = segments_.data() + first_[tile + 1];
-    for (uint32_t k = 0; k < depth; ++k, panel += kPanel) {
-      const float* tap = image + tap_[from + k];
-      for (const Segment* segment = first; segment < end; ++segment) {
-        const float* source = tap + segment->from;
-        float* to = panel + segment->to;
-        if (pointwise_) {
-          std::memcpy(to, source, segment->count * sizeof(float));
-          continue;
-        }
-        for (uint32_t done = 0; done < segment->count; done += 8) std::memcpy(to + done, source + done, 8 * sizeof(float));
-      }
-    }
+  void gather(const PanelKernels& kernels, const float* image, size_t tile, uint32_t from, uint32_t depth, float* panel) const {
+    const PanelSegment* first = segments_.data() + first_[tile];
+    const uint32_t* tap = tap_.data() + from;
+    if (!pointwise_ || first->count == kPanel) return kernels.gather(image, tap, depth, first, first_[tile + 1] - first_[tile], panel);
+    // Behind the last pixels of an image that was not copied nothing may be read.
+    for (uint32_t k = 0; k < depth; ++k) std::memcpy(panel + size_t(k) * kPanel, image + tap[k] + first->from, first->count * sizeof(float));
   }
 
  private:
-  // A run of output pixels that lie side by side in the image.
-  struct Segment {
-    uint32_t to, count, from;
-  };
-
   bool pointwise_;
-  std::vector<Segment> segments_;
+  std::vector<PanelSegment> segments_;
   std::vector<uint32_t> first_;  // segment of each tile
   std::vector<uint32_t> tap_;    // of each column of the matrix
 };

@@ -78,10 +78,12 @@ std::vector<Spec> infer_window(const Node& node, const Specs& inputs, uint64_t) 
 
 int64_t plane_size(const Sizes& sizes) { return sizes[0] * sizes[1] * sizes[2]; }
 
-// Buffers of one thread: a row of window maxima with -inf for the padding on both sides, and its two halves.
+// Buffers of one thread: a row of window maxima with -inf for the padding on both sides, its two halves, and what is
+// compared.
 struct MaxBuffers {
   size_t span;  // floats in a row with its padding
   std::vector<float> row, even, odd;
+  std::vector<const float*> from;
 
   explicit MaxBuffers(const PoolShape& p) {
     const int64_t reach = (p.out[2] - 1) * p.stride[2] + p.dilation[2] * (p.kernel[2] - 1) + 1;
@@ -94,25 +96,32 @@ struct MaxBuffers {
 
 // The largest of the rows of a window first, then along the row, so that all work runs along the image.
 void max_plane(const PoolShape& p, const PanelKernels& kernels, const float* x, float* y, MaxBuffers& buffers) {
-  const float least = -std::numeric_limits<float>::infinity();
-  float* row = buffers.row.data();
+  float* const row = buffers.row.data();
+  std::vector<const float*>& from = buffers.from;
   for (int64_t oy = 0; oy < p.out[1]; ++oy, y += p.out[2]) {
-    std::fill(row + p.before[2], row + p.before[2] + p.in[2], least);
+    from.clear();
     for (int64_t ky = 0; ky < p.kernel[1]; ++ky) {
       const int64_t iy = oy * p.stride[1] - p.before[1] + ky * p.dilation[1];
-      if (iy >= 0 && iy < p.in[1]) kernels.larger(row + p.before[2], x + iy * p.in[2], size_t(p.in[2]));
+      if (iy >= 0 && iy < p.in[1]) from.push_back(x + iy * p.in[2]);
     }
-    std::fill(y, y + p.out[2], least);
+    if (from.empty()) {
+      std::fill(row + p.before[2], row + p.before[2] + p.in[2], -std::numeric_limits<float>::infinity());
+    } else {
+      kernels.largest(from.data(), int(from.size()), size_t(p.in[2]), row + p.before[2]);
+    }
     if (p.stride[2] == 2) kernels.split(row, buffers.span, buffers.even.data(), buffers.odd.data());
+    from.clear();
     for (int64_t kx = 0; kx < p.kernel[2]; ++kx) {
       const int64_t shift = kx * p.dilation[2];
-      if (p.stride[2] == 1) {
-        kernels.larger(y, row + shift, size_t(p.out[2]));
-      } else if (p.stride[2] == 2) {
-        kernels.larger(y, (shift % 2 ? buffers.odd : buffers.even).data() + shift / 2, size_t(p.out[2]));
-      } else {
-        for (int64_t ox = 0; ox < p.out[2]; ++ox) kernels.larger(y + ox, row + ox * p.stride[2] + shift, 1);
-      }
+      from.push_back(p.stride[2] == 2 ? (shift % 2 ? buffers.odd : buffers.even).data() + shift / 2 : row + shift);
+    }
+    if (p.stride[2] <= 2) {
+      kernels.largest(from.data(), int(from.size()), size_t(p.out[2]), y);
+      continue;
+    }
+    for (int64_t ox = 0; ox < p.out[2]; ++ox) {
+      kernels.largest(from.data(), int(from.size()), 1, y + ox);
+      for (const float*& one : from) one += p.stride[2];
     }
   }
 }

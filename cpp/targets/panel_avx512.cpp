@@ -16,6 +16,7 @@ inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 inline vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
 inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
+inline vec v_larger(vec a, vec b) { return _mm512_mask_mov_ps(a, __mmask16(_mm512_cmp_ps_mask(b, a, _CMP_GT_OQ) | _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q)), b); }
 
 inline void v_split(const float* x, float* even, float* odd) {
   const __m512 a = v_load(x), b = v_load(x + 16);
@@ -31,7 +32,7 @@ inline void v_split(const float* x, float* even, float* odd) {
 
 namespace tersenet {
 
-PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_larger, panel_split}; }
+PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_split}; }
 
 }  // namespace tersenet
 #endif

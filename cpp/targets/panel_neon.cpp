@@ -16,6 +16,7 @@ inline vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 inline vec v_add(vec a, vec b) { return vaddq_f32(a, b); }
 inline vec v_min(vec a, vec b) { return vminq_f32(a, b); }  // NaN on either side wins
 inline vec v_max(vec a, vec b) { return vmaxq_f32(a, b); }
+inline vec v_larger(vec a, vec b) { return vmaxq_f32(a, b); }
 
 inline void v_split(const float* x, float* even, float* odd) {
   const float32x4x2_t both = vld2q_f32(x);
@@ -30,7 +31,7 @@ inline void v_split(const float* x, float* even, float* odd) {
 
 namespace tersenet {
 
-PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_larger, panel_split}; }
+PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_split}; }
 
 }  // namespace tersenet
 #endif

@@ -19,6 +19,11 @@ namespace tersenet {
 
 constexpr int kPanel = 64, kPanelRows = 6;
 
+// Pixels to, to + 1, ... of a panel, which lie side by side in the image from `from` on.
+struct PanelSegment {
+  uint32_t to, count, from;
+};
+
 struct PanelKernels {
   const char* column;  // "avx512"
   // acc[i] of the first `rows` rows of one block += W panel, over `depth` rows of the panel.
@@ -31,8 +36,11 @@ struct PanelKernels {
   void (*depthwise)(const float* const* tap, const float* weight, int taps, int n, float* out);
   // sums[r] = W[r] . x for `rows` rows of `cols` values.
   void (*vector)(const float* weight, size_t rows, size_t cols, const float* x, float* sums);
-  // into[i] = the larger of into[i] and x[i]; a NaN on either side wins.
-  void (*larger)(float* into, const float* x, size_t n);
+  // into[i] = the largest of from[0][i], ... from[count - 1][i] for i below n; a NaN wins. `into` overlaps none of them.
+  void (*largest)(const float* const* from, int count, size_t n, float* into);
+  // Row k of the panel: its segments from image + tap[k]. Whole vectors are copied: what is too much is overwritten by the
+  // next segment or row, or lies behind the panel, where there is room for a row.
+  void (*gather)(const float* image, const uint32_t* tap, size_t depth, const PanelSegment* segment, size_t segments, float* panel);
   // x[0], x[2], ... to even, x[1], x[3], ... to odd.
   void (*split)(const float* x, size_t n, float* even, float* odd);
 };

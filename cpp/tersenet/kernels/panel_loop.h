@@ -5,6 +5,7 @@
 //   v_set(float), v_zero()
 //   v_fma(a, b, c)         a * b + c, fused where the column has it
 //   v_add, v_min, v_max    v_max(bound, x) and v_min(bound, x) give x where x is NaN
+//   v_larger(a, b)         the larger one; a NaN on either side wins
 //   v_split(x, even, odd)  2 kLanes values to those at even and at odd places
 //   kBlockVectors          how many vectors of a row the dense loop holds in registers beside kPanelRows rows
 #pragma once
@@ -171,6 +172,17 @@ inline void dot_rows(const float* weight, size_t cols, const float* x, float* su
   }
 }
 
+void panel_gather(const float* image, const uint32_t* tap, size_t depth, const PanelSegment* segment, size_t segments, float* panel) {
+  for (size_t k = 0; k < depth; ++k, panel += kPanel) {
+    const float* from = image + tap[k];
+    for (const PanelSegment* s = segment; s < segment + segments; ++s) {
+      const float* x = from + s->from;
+      float* to = panel + s->to;
+      for (uint32_t done = 0; done < s->count; done += kLanes) v_store(to + done, v_load(x + done));
+    }
+  }
+}
+
 void panel_split(const float* x, size_t n, float* even, float* odd) {
   size_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) v_split(x + i, even + i / 2, odd + i / 2);
@@ -181,9 +193,21 @@ void panel_split(const float* x, size_t n, float* even, float* odd) {
   if (i < n) even[i / 2] = x[i];
 }
 
-// A NaN on either side wins.
-void panel_larger(float* into, const float* x, size_t n) {
-  for (size_t i = 0; i < n; ++i) into[i] = (x[i] > into[i]) | (x[i] != x[i]) ? x[i] : into[i];
+void panel_largest(const float* const* from, int count, size_t n, float* into) {
+  const auto at = [&](size_t i) {
+    vec most = v_load(from[0] + i);
+    for (int k = 1; k < count; ++k) most = v_larger(most, v_load(from[k] + i));
+    v_store(into + i, most);
+  };
+  if (n >= size_t(kLanes)) {
+    for (size_t i = 0; i + kLanes < n; i += kLanes) at(i);
+    return at(n - kLanes);  // some places again, and no single ones
+  }
+  for (size_t i = 0; i < n; ++i) {
+    float most = from[0][i];
+    for (int k = 1; k < count; ++k) most = (from[k][i] > most) | (from[k][i] != from[k][i]) ? from[k][i] : most;
+    into[i] = most;
+  }
 }
 
 void panel_vector(const float* weight, size_t rows, size_t cols, const float* x, float* sums) {
