@@ -181,8 +181,8 @@ class WsellLinear : public LinearKernel {
     const std::vector<uint32_t> ends = cut(entries_before, alone ? 1 : size_t(pool->threads()));
     parts_.resize(ends.size());
     const auto pack_part = [&](size_t k, int) { pack_groups<kAll>(weight, number, k ? ends[k - 1] : 0, ends[k], parts_[k]); };
-    if (ends.size() == 1) pack_part(0, 0);
-    if (ends.size() > 1) pool->run(ends.size(), pack_part);
+    if (alone) pack_part(0, 0);
+    else pool->run(ends.size(), pack_part);
     std::vector<uint32_t> steps_before{0};
     for (const Part& part : parts_) {
       const uint32_t before = steps_before.back();

@@ -55,7 +55,8 @@ class EntryReader {
   }
 
   // Deep Compression's layer, shared values at gaps one after the other: columns, rows and codes as they come, with nothing
-  // laid out on the way; where they are and what they are is decoded side by side. False where the tree is another, or where too many are there to be sparse.
+  // laid out on the way; where they are and what they are is decoded side by side. False where the tree is another, or
+  // where too many are there to be sparse.
   bool placed(const StorageNode& top, Matrix& matrix, Pool& pool) const {
     const StorageNode* node = &top;
     while (node->kind == kReshape) node = &child(*node, 0);
@@ -296,9 +297,9 @@ bool keeps_steps(const Entries& entries, uint32_t rows, uint32_t cols) {
 void drop_unused(Matrix& matrix) {
   if (!matrix.shared()) return;
   std::vector<uint32_t> to(matrix.codebook.size(), 0);
-  constexpr size_t kLook = 4096;  // entries between looks at whether all values have been seen
+  const size_t look = 4096 + 16 * to.size();  // entries between looks at whether all values have been seen
   for (size_t e = 0; e < matrix.code.size();) {
-    for (const size_t end = std::min(e + kLook, matrix.code.size()); e < end; ++e) to[matrix.code[e]] = 1;
+    for (const size_t end = std::min(e + look, matrix.code.size()); e < end; ++e) to[matrix.code[e]] = 1;
     if (std::find(to.begin(), to.end(), 0u) == to.end()) return;
   }
   uint32_t used = 0;
