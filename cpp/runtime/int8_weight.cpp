@@ -45,6 +45,9 @@ Int8Kernels int8_kernels(Cpu cpu) {
 #if defined(TERSENET_AVX512VNNI)
   if (cpu == Cpu::avx512vnni) return int8_kernels_avx512vnni();
 #endif
+#if defined(TERSENET_AVX2)
+  if (cpu != Cpu::scalar && cpu != Cpu::neon) return int8_kernels_avx2();
+#endif
   (void)cpu;
   return int8_kernels_scalar();
 }

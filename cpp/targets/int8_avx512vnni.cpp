@@ -25,35 +25,34 @@ bool range(const float* x, size_t n, float* low, float* high) {
   return _mm512_cmp_ps_mask(sound, _mm512_setzero_ps(), _CMP_NEQ_UQ) == 0;
 }
 
-// The levels of 16 values, z added: ties to even as the rounding mode is; NaN only where the inverse is 0.
-struct ToLevels {
-  __m512 inverse;
-  __m512i zero, most;
+// The bytes of 16 values, one in each 32 bits: ties to even as the rounding mode is; NaN only where the inverse is 0.
+struct ToBytes {
+  __m512 inverse, low, high;
+  __m512i zero;
 
-  explicit ToLevels(const Int8Range& range)
-      : inverse(_mm512_set1_ps(range.inverse)), zero(_mm512_set1_epi32(range.zero)), most(_mm512_set1_epi32(255)) {}
+  explicit ToBytes(const Int8Range& range)
+      : inverse(_mm512_set1_ps(range.inverse)), low(_mm512_set1_ps(float(-range.zero))), high(_mm512_set1_ps(float(255 - range.zero))), zero(_mm512_set1_epi32(range.zero)) {}
 
   __m512i operator()(__m512 x) const {
     const __m512 scaled = _mm512_mul_ps(x, inverse);
-    const __mmask16 sound = _mm512_cmp_ps_mask(scaled, scaled, _CMP_ORD_Q);
-    const __m512i level = _mm512_add_epi32(_mm512_maskz_cvtps_epi32(sound, scaled), zero);
-    return _mm512_min_epi32(_mm512_max_epi32(level, _mm512_setzero_si512()), most);
+    const __m512 sound = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(scaled, scaled, _CMP_ORD_Q), scaled);
+    return _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(sound, low), high)), zero);
   }
 };
 
 void bytes(const float* x, size_t n, const Int8Range& range, uint8_t* to) {
-  const ToLevels levels(range);
+  const ToBytes made(range);
   for (size_t i = 0; i < n; i += kLanes) {
     const __mmask16 mask = lanes(n - i);
-    _mm512_mask_cvtusepi32_storeu_epi8(to + i, mask, levels(_mm512_maskz_loadu_ps(mask, x + i)));
+    _mm512_mask_cvtusepi32_storeu_epi8(to + i, mask, made(_mm512_maskz_loadu_ps(mask, x + i)));
   }
 }
 
 void quads(const float* const x[4], size_t n, const Int8Range& range, uint8_t* to) {
-  const ToLevels levels(range);
+  const ToBytes made(range);
   for (size_t i = 0; i < n; i += kLanes) {
     const __mmask16 mask = lanes(n - i);
-    const auto level = [&](int k) { return x[k] ? levels(_mm512_maskz_loadu_ps(mask, x[k] + i)) : levels.zero; };
+    const auto level = [&](int k) { return x[k] ? made(_mm512_maskz_loadu_ps(mask, x[k] + i)) : made.zero; };
     const __m512i low = _mm512_or_si512(level(0), _mm512_slli_epi32(level(1), 8));
     const __m512i high = _mm512_or_si512(_mm512_slli_epi32(level(2), 16), _mm512_slli_epi32(level(3), 24));
     _mm512_mask_storeu_epi32(to + 4 * i, mask, _mm512_or_si512(low, high));

@@ -25,6 +25,7 @@ PanelKernels panel_kernels_avx512();
 PanelKernels panel_kernels_neon();
 void wsell_run_avx512(const Wsell& weight, uint32_t from, uint32_t to, const float* x, size_t x_step, int count, float* sums);
 uint32_t wsell_pack_avx512(const uint32_t* word, const uint32_t* begin, const uint32_t* end, uint32_t last, uint32_t* base, uint32_t* slot);
+Int8Kernels int8_kernels_avx2();
 Int8Kernels int8_kernels_avx512vnni();
 void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 CodesKernels codes_kernels_avx2();

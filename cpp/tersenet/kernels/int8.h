@@ -77,10 +77,10 @@ inline bool range(const float* x, size_t n, float* low, float* high) {
 }
 
 inline uint8_t byte(float x, const Int8Range& range) {
-  const int limit = range.zero ? 127 : 255;
+  const float low = float(-range.zero), high = float(255 - range.zero);
   const float scaled = x * range.inverse;  // NaN only where x is, and then the inverse is 0
-  const int level = scaled == scaled ? int(nearbyintf(scaled)) : 0;
-  return uint8_t((level > limit ? limit : level < -range.zero ? -range.zero : level) + range.zero);
+  const float inside = scaled < low ? low : scaled > high ? high : scaled == scaled ? scaled : 0.0f;
+  return uint8_t(int(nearbyintf(inside)) + range.zero);
 }
 
 inline void bytes(const float* x, size_t n, const Int8Range& range, uint8_t* to) {

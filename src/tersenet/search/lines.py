@@ -76,9 +76,7 @@ def _range_of(name: str) -> list[tuple[Step, ...]]:
     if name == PRUNE:
         return [(_prune(keep),) for keep in KEPT]
     if name == BOTH:
-        return [
-            (_prune(keep), StoreCodebook.model_validate({"bits": bits})) for keep in KEPT for bits in SHARED_BITS
-        ]
+        return [(_prune(keep), StoreCodebook.model_validate({"bits": bits})) for keep in KEPT for bits in SHARED_BITS]
     return [(step,) for step in _factorised()[name]]
 
 
