@@ -51,8 +51,15 @@ SUBJECTS = {
     "lenet5": Subject("lenet-mnist/lenet5_original", TrainConfig(epochs=1, optimiser="adam", lr=0.001)),
     "resnet20": Subject(
         "cifar10-resnet/resnet20-12fca82f",
-        TrainConfig(epochs=1, optimiser="adam", lr=0.0005, augment="flip_crop", precision="bfloat16"),
-        levels=2,
+        TrainConfig(
+            epochs=5,
+            batch_size=128,
+            lr=0.02,
+            weight_decay=1e-4,
+            warmup_epochs=0.2,
+            augment="flip_crop",
+            precision="bfloat16",
+        ),
         forms=2,
         within=15.0,
     ),
