@@ -113,6 +113,21 @@ def test_a_convolution_with_a_fixed_range_answers_as_torch_does_on_the_same_grid
     assert torch.equal(beyond[:3], tersenet.accelerate(network, activations="int8")(x))  # no range of its own
 
 
+def test_in_torch_int8_answers_are_the_runtimes_bit_for_bit():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 5)
+    ).eval()
+    x = torch.randn(4, 3, 8, 8)
+    for network in (
+        capture(model, x),
+        round_activations(capture(model, x), "*", [x])[0],
+    ):  # dynamic ranges, and static ones
+        session = runtime.open_bytes(artifact.to_bytes(network, "raw"), threads=1, activations="int8")
+        in_torch = tersenet.accelerate(network, activations="int8")
+        assert in_torch(x).numpy().tobytes() == session(x.numpy()).tobytes()
+
+
 def test_nan_stays_nan_with_a_fixed_range():
     model = torch.nn.Sequential(torch.nn.Linear(8, 4)).eval()
     network, _ = round_activations(capture(model, torch.zeros(2, 8)), "*", [torch.randn(4, 8)])
