@@ -98,7 +98,7 @@ def distill(
             f"--mixup {mixup:g} is of views, which are answered once and kept; give --store-answers a folder"
         )
     _check_loss(loss, layers, hint_epochs, store_answers)
-    settings = _teacher(loss, temperature, labels, tuple(layers or ()))
+    settings = _teacher(loss, temperature, labels, tuple(layers or ()), 0 if store_answers is None else views, mixup)
 
     from tersenet.cli.data import load_data
     from tersenet.cli.lessons import Lessons
@@ -130,17 +130,17 @@ def distill(
     check_same_outputs(learner.model, known, example)  # also where a hint comes first, which does without
     run_dir = output.with_name(output.name + ".run")
     work = Lessons(session, learner.model, known, loaders, run_dir, device)
-    work.check(settings, config, example, None if store_answers is None else views)
+    work.check(settings, config, example)
     check_folder(run_dir, make=True)
     check_room(run_dir, 4 * sum(tensor.numel() for tensor in learner.model.state_dict().values()))
     asked_for = [one.model_dump(mode="json") for one in settings]
-    work.claim([asked_for, config.model_dump(mode="json"), hint_epochs, views, *([mixup] if mixup else [])])
+    work.claim([asked_for, config.model_dump(mode="json"), hint_epochs])
     scores = {"teacher": score(session, known, loaders, "test", device=device)}
     if learner.trained:
         scores["before"] = score(session, learner.model, loaders, "test", device=device)
     history: list[dict[str, Any]] = []
     if store_answers is not None:
-        history += work.stored(settings[-1], config, store_answers, views, mixup)
+        history += work.stored(settings[-1], config, store_answers)
     else:
         for number, one in enumerate(settings, 1):
             stage = config
@@ -154,10 +154,10 @@ def distill(
         scores[part] = score(session, learner.model, loaders, part, device=device)
     session.result(
         {
-            "student": str(output), "bytes": size, "epochs": len(history) * views, "seed": session.seed,
+            "student": str(output), "bytes": size, "epochs": len(history), "seed": session.seed,
             "pairs": work.pairs, "run_dir": str(run_dir), **scores,
         },
-        f"{output}: {size:,} bytes, {len(history) * views} epochs\n"
+        f"{output}: {size:,} bytes, {len(history)} epochs\n"
         + "".join(f"{kind}: {mine} learns from {theirs}\n" for kind, mine, theirs in work.pairs)
         + f"accuracy: validate {percent(scores['validate'])}, test {percent(scores['test'])}"
         + (f" (before {percent(scores['before'])})" if "before" in scores else "")
@@ -178,7 +178,9 @@ def _check_loss(loss: str, layers: list[str] | None, hint_epochs: int | None, st
         raise UsageError(f"--store-answers keeps answers, and --loss {loss} looks inside the teacher; drop one of them")
 
 
-def _teacher(loss: str, temperature: float, labels: float | None, layers: tuple[str, ...]) -> list[Teacher]:
+def _teacher(
+    loss: str, temperature: float, labels: float | None, layers: tuple[str, ...], views: int, mixup: float
+) -> list[Teacher]:
     """The stages: for a hint one towards the guided layer alone, then soft answers (FitNets, algorithm 1)."""
     from pydantic import ValidationError
 
@@ -187,6 +189,7 @@ def _teacher(loss: str, temperature: float, labels: float | None, layers: tuple[
 
     known = "soft" if loss in GUIDES else loss
     answers: dict[str, Any] = {"loss": known, "temperature": temperature, "labels": labels}
+    answers |= {"views": views, "mixup": mixup}
     stages = [answers]
     if loss == "hint":
         stages = [{"loss": "none", "labels": 0.0, "hint": {"layers": layers}}, answers]

@@ -26,23 +26,19 @@ class Lessons:
         self.loaders, self.run_dir, self.device = loaders, run_dir, device
         self.pairs: list[tuple[str, str, str]] = []
 
-    def check(self, settings: list[Teacher], config: TrainConfig, example: Any, views: int | None) -> None:
-        """Refuse what cannot be learnt, before anything is made; views None asks the teacher at every step."""
+    def check(self, settings: list[Teacher], config: TrainConfig, example: Any) -> None:
+        """Refuse what cannot be learnt, before anything is made."""
         from tersenet.cli.command import UsageError
         from tersenet.methods.distill import lesson
         from tersenet.training import IndexedData
 
         for one in settings:
             lesson(self.student, self.teacher, one, config, example.to(self.device))
-        if views is None:
-            return
-        if not isinstance(self.loaders.need("train"), IndexedData):
+        if settings[-1].views and not isinstance(self.loaders.need("train"), IndexedData):
             raise UsageError(
                 f"{self.loaders.text} is a loader, whose examples have no numbers to keep answers by; "
                 "drop --store-answers, or give a data set of the zoo"
             )
-        if config.epochs % views:
-            raise UsageError(f"{config.epochs} epochs are no multiple of {views} views; give --epochs that is one")
 
     def claim(self, asked: Any) -> None:
         """Refuse the folder of another run: checkpoints do not know who taught them, nor what on."""
@@ -73,35 +69,24 @@ class Lessons:
         self.pairs += taught.pairs
         return self._fit(taught.model, self.loaders.need("train"), config, label, criterion=taught.criterion)
 
-    def stored(
-        self, settings: Teacher, config: TrainConfig, folder: Path, views: int, mixup: float = 0.0
-    ) -> list[dict[str, Any]]:
-        """The teacher is asked once; an epoch over the views is as many epochs of the data."""
-        from tersenet.methods.distill import Taught, Views, store_answers
+    def stored(self, settings: Teacher, config: TrainConfig, folder: Path) -> list[dict[str, Any]]:
+        """The teacher is asked once about each view."""
+        from tersenet.methods.distill import answered
 
-        data = self.loaders.need("train")
-        if config.augment != "none" or views > 1 or mixup:
-            seed = self.session.seed
-            data = Views(data, views, augment=config.augment, pixels=config.augment_pixels, mixup=mixup, seed=seed)
-        config = config.model_copy(
-            update={
-                "epochs": config.epochs // views, "warmup_epochs": config.warmup_epochs / views,
-                "step_epochs": config.step_epochs / views, "augment": "none", "augment_pixels": None,
-            }
-        )  # fmt: skip
         self.session.resumable()
         with self.session.progress() as progress:
-            answers = store_answers(
+            once = answered(
                 self.teacher,
-                data,
+                self.loaders.need("train"),
+                settings,
+                config,
                 folder,
-                precision=config.precision,
+                seed=self.session.seed,
                 device=self.device,
                 on_batch=progress.counter("ask the teacher"),
             )
-        taught = Taught(data, answers, labelled=settings.label_share > 0)
-        criterion = taught.criterion(settings, config)
-        return self._fit(self.student, taught, config, "distill", criterion=criterion, labels_of=taught.labels)
+        more = {"criterion": once.criterion, "labels_of": once.labels_of}
+        return self._fit(self.student, once.data, once.config, "distill", **more)
 
     def _fit(self, model: nn.Module, train: Any, config: TrainConfig, label: str, **more: Any) -> list[dict[str, Any]]:
         from tersenet.training import fit

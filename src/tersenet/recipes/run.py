@@ -26,7 +26,7 @@ from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.measure.compression_table import compression_table
 from tersenet.measure.measurement import Subject, compare
-from tersenet.methods.distill import Lesson, lesson, teacher_fingerprint
+from tersenet.methods.distill import answered, lesson, teacher_fingerprint
 from tersenet.recipes.fingerprint import add_data, add_network, check_finite
 from tersenet.recipes.recipe import Recipe
 from tersenet.recipes.steps import Situation, Step
@@ -222,30 +222,48 @@ class _Runner:
         config = step.train_config(at.stage)
         if config is None or config.epochs == 0:
             return []
-        taught = self._lesson(network, step, config)
+        model, data, config, taught = self._taught(network, step, config, label)
         history = fit(
-            network if taught is None else taught.model,
-            self.task.train,
+            model,
+            data,
             self.task.validate,
             config,
             seed=self.task.seed,
             checkpoint=self.task.run_dir / f"train-{key}.ckpt",
             device=self.task.device,
-            criterion=None if taught is None else taught.criterion,
             after_step=step.after_step(at),
             on_event=lambda event: self.on_event({"kind": "train", "label": label, **event}),
+            **taught,
         )
         network.cpu()
         return [asdict(epoch) for epoch in history.epochs]
 
-    def _lesson(self, network: Network, step: Step, config: TrainConfig) -> Lesson | None:
-        if step.teacher is None:
-            return None
-        teacher = self.start.clone() if self.task.teacher is None else self.task.teacher
+    def _taught(
+        self, network: Network, step: Step, config: TrainConfig, label: str
+    ) -> tuple[nn.Module, Any, TrainConfig, dict[str, Any]]:
+        """What trains, on what and how, with what else `fit` is given where a teacher is followed."""
+        task, settings = self.task, step.teacher
+        if settings is None:
+            return network, task.train, config, {}
+        teacher = self.start.clone() if task.teacher is None else task.teacher
         given = network.graph.inputs[0]
-        example = torch.zeros(2, *given.shape, dtype=getattr(torch, given.dtype), device=self.task.device)
-        device = self.task.device
-        return lesson(network.to(device), teacher.to(device), step.teacher, config, example, seed=self.task.seed)
+        example = torch.zeros(2, *given.shape, dtype=getattr(torch, given.dtype), device=task.device)
+        network, teacher = network.to(task.device), teacher.to(task.device)
+        live = lesson(network, teacher, settings, config, example, seed=task.seed)
+        if not settings.views:
+            return live.model, task.train, config, {"criterion": live.criterion}
+        told = {"kind": "evaluate", "label": f"{label}: ask the teacher"}
+        once = answered(
+            teacher,
+            task.train,
+            settings,
+            config,
+            task.run_dir / "answers",
+            seed=task.seed,
+            device=task.device,
+            on_batch=lambda done, of: self.on_event(told | {"step": done, "steps": of}),
+        )
+        return network, once.data, once.config, {"criterion": once.criterion, "labels_of": once.labels_of}
 
     # Scores ---------------------------------------------------------------------------------------------------
 

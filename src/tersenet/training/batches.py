@@ -30,7 +30,8 @@ class IndexedData(Protocol):
     """Examples that are fetched a batch at a time, by their numbers; the splits of the zoo are such.
 
     One may also have `black`, the colour (channels, 1, 1) that surrounds its pictures where they are moved: what a
-    pixel of zeros became, as if the picture had been padded before it was normalised. Without it that is zero.
+    pixel of zeros became, as if the picture had been padded before it was normalised. Without it that is zero. And
+    `of_epoch(number)`, the data of that epoch, of equal length, where epochs differ.
     """
 
     def __len__(self) -> int: ...
@@ -115,7 +116,8 @@ class Batches:
         """
         torch.manual_seed(derive_seed(self._seed, epoch, "global"))
         if isinstance(self._data, IndexedData):
-            yield from self._indexed(self._data, epoch, skip, state, resumed)
+            of_epoch = getattr(self._data, "of_epoch", None)
+            yield from self._indexed(self._data if of_epoch is None else of_epoch(epoch), epoch, skip, state, resumed)
         else:
             yield from self._loaded(self._data, epoch, skip, resumed)
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tersenet.errors import TersenetError
-from tersenet.methods.distill import Views
+from tersenet.methods.distill import ViewAnEpoch, Views
+from tersenet.training.batches import Batches
 
 
 @pytest.mark.parametrize("mixup", [0, 0.5])
@@ -100,3 +101,25 @@ def test_no_augmentation_is_one_view_of_the_data_itself(points):
 def test_views_that_make_no_sense_are_refused(points, count, kind):
     with pytest.raises(TersenetError, match="view"):
         Views(points(), count, augment=kind)
+
+
+def test_an_epoch_takes_one_view_and_the_views_come_round(pictures):
+    views = Views(pictures(), 3)
+    whole, labels = views.batch(torch.arange(27))
+    turns = ViewAnEpoch(views, 3)
+    for epoch in range(6):
+        data = turns.of_epoch(epoch)
+        assert len(data) == len(turns) == 9
+        x, y = data.batch(torch.arange(9))
+        at = slice(9 * (epoch % 3), 9 * (epoch % 3) + 9)
+        assert torch.equal(x, whole[at]) and torch.equal(y, labels[at])
+
+
+def test_training_takes_a_view_an_epoch(pictures):
+    """Epoch 2 of two views is the first view in another order."""
+    turns = ViewAnEpoch(Views(pictures(), 2), 2)
+    batches = Batches(turns, batch_size=4, seed=0)
+    seen = [torch.cat([x for _, x, _ in batches.epoch(epoch)]) for epoch in range(3)]
+    assert batches.examples == 9 and batches.steps == 3
+    first, second, again = ({one.numpy().tobytes() for one in epoch} for epoch in seen)
+    assert first == again and first != second and not torch.equal(seen[0], seen[2])

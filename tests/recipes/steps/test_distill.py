@@ -76,6 +76,18 @@ def test_without_another_teacher_the_network_teaches_itself_and_stays(tmp_path):
     torch.testing.assert_close(answers(data), student()(DATA.x))
 
 
+def test_a_teacher_asked_once_about_each_view_teaches_as_well_and_leaves_its_answers(tmp_path):
+    teacher = student(2)
+    asked, _ = run(
+        student(), Task(recipe=recipe(loss="logits"), train=DATA, run_dir=tmp_path / "live", teacher=teacher)
+    )
+    task = Task(recipe=recipe(loss="logits", views=1), train=DATA, run_dir=tmp_path / "once", teacher=teacher)
+    once, record = run(student(), task)
+    torch.testing.assert_close(answers(once), answers(asked))
+    assert len(record.stages[0]["history"]) == TRAIN["epochs"]
+    assert len(list((tmp_path / "once" / "answers").glob("*.npy"))) == 1
+
+
 def test_another_teacher_is_another_run(tmp_path):
     task = Task(recipe=recipe(loss="logits"), train=DATA, run_dir=tmp_path, teacher=student(2))
     run(student(), task)

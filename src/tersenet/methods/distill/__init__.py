@@ -4,6 +4,8 @@ taught = lesson(student, as_teacher([first, second]), Teacher(temperature=4, lab
 fit(taught.model, train, validate, config, seed=0, criterion=taught.criterion)
 """
 
+from tersenet.methods.distill.answered import Answered as Answered
+from tersenet.methods.distill.answered import answered as answered
 from tersenet.methods.distill.fingerprint import teacher_fingerprint as teacher_fingerprint
 from tersenet.methods.distill.lesson import Lesson as Lesson
 from tersenet.methods.distill.lesson import lesson as lesson
@@ -17,4 +19,5 @@ from tersenet.methods.distill.stored import store_answers as store_answers
 from tersenet.methods.distill.taught import Taught as Taught
 from tersenet.methods.distill.teachers import Ensemble as Ensemble
 from tersenet.methods.distill.teachers import as_teacher as as_teacher
+from tersenet.methods.distill.views import ViewAnEpoch as ViewAnEpoch
 from tersenet.methods.distill.views import Views as Views

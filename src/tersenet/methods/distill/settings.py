@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 SOFT_LABELS = 0.1
 """Hinton et al. 2015, section 4, found that a "considerably lower weight" of the labels works best."""
@@ -68,6 +76,21 @@ class Teacher(BaseModel):
     )
     features: Guide | None = Field(default=None, description="squared error between layers of equal shape")
 
+    views: Annotated[int, Ge(0)] = Field(
+        default=0,
+        description="the teacher is asked once, about so many fixed views of each example as `augment` moves them, "
+        "and an epoch takes one of them; 0: it is asked at every step",
+    )
+    mixup: Annotated[float, Ge(0), Le(1)] = Field(
+        default=0.0, description="share of the views that are mixed with another example's; take labels 0 with it"
+    )
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without views nothing of them is written: runs from before there were any are still the same."""
+        written: dict[str, Any] = handler(self)
+        return {name: value for name, value in written.items() if self.views or name not in ("views", "mixup")}
+
     @property
     def label_share(self) -> float:
         """The share of the loss that comes from the labels."""
@@ -84,4 +107,8 @@ class Teacher(BaseModel):
     def _teaches_something(self) -> Teacher:
         if self.loss == "none" and not self.guided:
             raise ValueError("loss none without hint, attention or features teaches nothing; set one, or another loss")
+        if self.views and self.guided:
+            raise ValueError("hint, attention and features need the teacher at every step; drop them, or views")
+        if self.mixup and not self.views:
+            raise ValueError("mixup is of views, which are answered once; set views, or drop it")
         return self

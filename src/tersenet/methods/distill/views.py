@@ -7,6 +7,7 @@ arXiv:1710.09412) show the student more of the teacher than those that both know
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -73,6 +74,27 @@ class Views:
         if self._moves is not None:
             x = move(x, self._moves.take(indices), getattr(self.data, "black", None))
         return x, y
+
+
+@dataclass(frozen=True)
+class ViewAnEpoch:
+    """Data that holds `count` views of each example, trained on one view an epoch: epoch e on view e % count.
+
+    So an epoch is one of the examples, in all that counts or shares by epochs and examples.
+    """
+
+    data: IndexedData
+    count: int
+    view: int = 0
+
+    def __len__(self) -> int:
+        return len(self.data) // self.count
+
+    def of_epoch(self, number: int) -> ViewAnEpoch:
+        return replace(self, view=number % self.count)
+
+    def batch(self, indices: Any) -> tuple[Tensor, Tensor]:
+        return self.data.batch(torch.as_tensor(indices) + self.view * len(self))
 
 
 def _moves(n: int, count: int, kind: str, pixels: int | None, seed: int) -> Moves:
