@@ -16,6 +16,7 @@
 #include "tersenet/huffman.h"
 #include "tersenet/range_model.h"
 #include "tersenet/refuse.h"
+#include "tersenet/trellis.h"
 
 namespace tersenet {
 
@@ -23,15 +24,19 @@ constexpr uint32_t kRangeBottom = 1 << 24;
 constexpr uint32_t kMaxPeriod = 64;
 constexpr uint64_t kMinRows = 8;      // so that the means of columns stay within a quarter of the values' bytes
 constexpr int kDecisionLog2 = 16;     // a decision takes more than 2^-16 bits
+constexpr size_t kCentres = 4;        // values that may be the centre of a trellis
+constexpr uint64_t kPathUsed = 48, kShortestPath = 8, kLongestPath = 1 << 16;  // what a trellis is looked for in
+constexpr uint32_t kOddNode = 17;     // that of magnitudes from 2^16 on, which a trellis never asks
 constexpr size_t kTrial = 4096;       // values on which the encoder compares heads
 constexpr uint64_t kMaxSearch = 1 << 24;  // values up to which it looks for rows: 16 * 121 n^2 stays below 2^59
 
 // The decisions of one value, in order. decide(bit, full, node, set) codes `bit`, or reads one where it is not known,
 // and returns it; the last three are RangeModel::predict's.
 template <class Decide>
-uint32_t range_value(const RangeHead& head, uint32_t alphabet, int width, uint32_t value, const Decide& decide) {
+uint32_t range_value(const RangeHead& head, uint32_t alphabet, int width, uint32_t value, uint32_t odd, const Decide& decide) {
   const uint32_t centre = head.centre;
-  if (!decide(value != centre, 0, 0, 0)) return centre;
+  const uint32_t first = odd ? kOddNode : 0;
+  if (!decide(value != centre, first, first, first)) return centre;
   if (head.mode == 1) {
     uint32_t node = 1;
     for (int depth = 0; depth < width; ++depth) {
@@ -41,10 +46,13 @@ uint32_t range_value(const RangeHead& head, uint32_t alphabet, int width, uint32
     if (node == centre || node >= alphabet) refuse("the value " + str(node) + " is spelled where no encoder spells it");
     return node;
   }
-  const bool can_be_below = centre > 0, can_be_above = centre < alphabet - 1;
-  const uint32_t below = can_be_below && (!can_be_above || decide(value < centre, 1, 1, 1));
-  const uint32_t most = below ? centre : alphabet - 1 - centre;
-  const uint32_t far = below ? centre - value : value - centre;  // 1 to most
+  // Distances from the centre; in a trellis the number of the distance among those that the state allows.
+  const auto number = [&](uint32_t distance) { return head.states ? (distance + odd) >> 1 : distance; };
+  const uint32_t most_below = number(centre), most_above = number(alphabet - 1 - centre);
+  if (!most_below && !most_above) refuse("a value came that is not the centre, where no other can be");
+  const uint32_t below = most_below && (!most_above || decide(value < centre, 1, 1, 1));
+  const uint32_t most = below ? most_below : most_above;
+  const uint32_t far = number(below ? centre - value : value - centre);  // 1 to most
   uint32_t cls = 0;
   for (; uint32_t(2) << cls <= most; ++cls) {
     const uint32_t node = 2 + 16 * below + cls;
@@ -62,6 +70,7 @@ uint32_t range_value(const RangeHead& head, uint32_t alphabet, int width, uint32
     }
     found = found << 1 | bit;
   }
+  if (head.states) found = 2 * found - odd;
   return below ? centre - found : centre + found;
 }
 
@@ -80,13 +89,17 @@ void range_walk(const RangeHead& head, uint32_t alphabet, T* values, uint64_t n,
   const auto coded = [&](uint64_t i) -> uint32_t {
     return head.differences ? difference(values[i], i ? values[i - 1] : 0) : values[i];
   };
-  uint32_t before = head.centre, second = head.centre;
+  const Trellis trellis(head.states);
+  uint64_t in_run = 0;
+  uint32_t before = head.centre, second = head.centre, state = 0;
   [[maybe_unused]] uint32_t last = 0;
   for (uint64_t i = 0; i < n; ++i) {
     model.begin(before, second, i >= head.period ? coded(i - head.period) : head.centre,
                 head.row && i >= head.row ? coded(i - head.row) : head.centre);
     second = before;
-    before = range_value(head, alphabet, width, kRead ? 0 : coded(i), decide);
+    before = range_value(head, alphabet, width, kRead ? 0 : coded(i), state & 1, decide);
+    state = trellis.after(state, before, head.centre);
+    if (++in_run == head.run) in_run = state = 0;
     if constexpr (kRead) {
       last = head.differences ? (before + last + alphabet - half) % alphabet : before;
       values[i] = T(last);
@@ -144,12 +157,17 @@ inline void put_head(std::vector<uint8_t>& out, const RangeHead& head, uint32_t 
     for (; x >= 128; x >>= 7) out.push_back(uint8_t(x | 128));
     out.push_back(uint8_t(x));
   };
-  out.push_back(uint8_t(head.mode | head.differences << 2 | rows << 3 | (head.mode ? head.rate - 13 : 0) << 4));
+  const bool trellis = head.states > 0;
+  out.push_back(uint8_t(head.mode | head.differences << 2 | rows << 3 | (head.mode ? head.rate - 13 : 0) << 4 | trellis << 6));
   out.push_back(uint8_t(head.centre));
   if (alphabet > 256) out.push_back(uint8_t(head.centre >> 8));
   if (rows) {
     varint(head.period);
     varint(head.row);
+  }
+  if (trellis) {
+    out.push_back(uint8_t(head.states));
+    varint(head.run);
   }
 }
 
@@ -200,6 +218,33 @@ void find_rows(RangeHead& head, const T* values, uint64_t n, uint32_t alphabet) 
   }
 }
 
+// The trellis that all values are a path through, if there is one: by chance values of which kPathUsed are not the centre
+// are none. Looked for around the values that come most often.
+template <class T>
+bool find_trellis(RangeHead& head, const T* values, uint64_t n, const std::vector<uint64_t>& counts) {
+  std::vector<uint32_t> centres;
+  for (uint32_t value = 0; value < counts.size(); ++value) {
+    if (counts[value] && n - counts[value] >= kPathUsed) centres.push_back(value);
+  }
+  const size_t tried = std::min(kCentres, centres.size());
+  std::partial_sort(centres.begin(), centres.begin() + tried, centres.end(),
+                    [&](uint32_t a, uint32_t b) { return counts[a] != counts[b] ? counts[a] > counts[b] : a < b; });
+  centres.resize(tried);
+  for (uint64_t run = kShortestPath; run <= std::min(n, kLongestPath); ++run) {
+    if (n % run) continue;
+    for (int states = kLeastStates; states <= kMostStates; ++states) {
+      for (const uint32_t centre : centres) {
+        if (!follows(Trellis(states), values, n, run, centre)) continue;
+        head.centre = centre;
+        head.states = states;
+        head.run = run;
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 // Starts from a tree around the most frequent value and keeps what makes the first values shorter.
 template <class T>
 std::vector<uint8_t> range_encode(const T* values, uint64_t n, uint32_t alphabet) {
@@ -214,6 +259,7 @@ std::vector<uint8_t> range_encode(const T* values, uint64_t n, uint32_t alphabet
     return bytes;
   }
   find_rows(best, values, n, alphabet);
+  const RangeHead in_rows = best;
   const uint64_t trial = std::min<uint64_t>(n, kTrial);
   std::vector<uint8_t> shortest = range_encode_as(best, values, trial, alphabet);
   const auto attempt = [&](const RangeHead& head) {
@@ -229,6 +275,9 @@ std::vector<uint8_t> range_encode(const T* values, uint64_t n, uint32_t alphabet
   other.differences = true;
   other.centre = alphabet >> 1;
   for (other.mode = 1; other.mode <= 2; ++other.mode) attempt(other);
+  other = in_rows;
+  other.mode = 2;
+  if (find_trellis(other, values, n, counts)) attempt(other);
   for (int rate = 14; n <= kTrial && rate >= 13; --rate) {
     other = best;
     other.rate = rate;
@@ -298,7 +347,10 @@ class RangeDecoder {
     head_.mode = int(flags & 3);
     head_.differences = flags >> 2 & 1;
     head_.rate = 13 + int(flags >> 4 & 3);
-    if (head_.mode == 3 || flags > 63 || (head_.mode == 0 && flags)) refuse("flags of " + str(flags) + " came, which no encoder writes");
+    const bool trellis = flags >> 6;
+    if (head_.mode == 3 || flags > 127 || (head_.mode == 0 && flags) || (trellis && (head_.mode != 2 || head_.differences))) {
+      refuse("flags of " + str(flags) + " came, which no encoder writes");
+    }
     head_.centre = byte();
     if (alphabet > 256) head_.centre |= byte() << 8;
     if (head_.centre >= alphabet) refuse("symbol " + str(head_.centre) + " came; expected below " + str(alphabet));
@@ -313,6 +365,13 @@ class RangeDecoder {
         refuse("rows of " + str(head_.row) + " and a period of " + str(period) + " came for " + str(n) + " values");
       }
       head_.period = uint32_t(period);
+    }
+    if (trellis) {
+      head_.states = int(byte());
+      head_.run = varint();
+      if (head_.states < kLeastStates || head_.states > kMostStates || head_.run < 1 || head_.run > n || n % head_.run) {
+        refuse("a trellis of 2^" + str(head_.states) + " states in runs of " + str(head_.run) + " came for " + str(n) + " values");
+      }
     }
     const uint64_t left = uint64_t(end_ - at_);
     if (n > 8 * left << kDecisionLog2) refuse(str(left) + " bytes cannot hold " + str(n) + " values");

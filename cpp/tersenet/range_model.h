@@ -95,6 +95,8 @@ struct RangeHead {
   uint32_t centre = 0;        // the value that the first decision is about
   uint32_t period = 1;        // values a period before and at the same place of it are alike; 1 to 64
   uint64_t row = 0;           // and those a row before; 0 for none
+  int states = 0;             // values minus the centre go through a trellis of 2^states states; 0 for none
+  uint64_t run = 0;           // in runs of so many
 };
 
 class RangeModel {

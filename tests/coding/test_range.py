@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tersenet.bits import IntStream, entropy_bits
 from tersenet.coding import encode_smallest, get_coder
 from tersenet.coding.reference import range as reference
+from tersenet.coding.reference import trellis
 from tersenet.coding.reference.range import ORDERED, TREE, Head
 from tersenet.errors import TersenetError
 
@@ -54,6 +55,61 @@ def test_every_head_is_read_by_the_core_as_by_the_reference(head, values):
                 read(wrong)
 
 
+def path(numbers, states, run, centre):
+    """Values whose magnitudes are the numbered ones that each state allows; the sign is the number's."""
+    values, state = [], 0
+    for i, number in enumerate(numbers):
+        state = 0 if i % run == 0 else state
+        far = 2 * abs(number) - (state & 1) if number else 0
+        values.append(centre + (far if number > 0 else -far))
+        state = trellis.after(states, state, values[-1], centre)
+    return values
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(trellis.FEWEST, trellis.MOST),
+    st.sampled_from([1, 6, 16, 48]),
+    st.sampled_from([1, 6]),
+    st.lists(st.integers(-3, 3), min_size=48, max_size=48),
+)
+def test_a_path_is_read_by_the_core_as_by_the_reference(states, run, period, numbers):
+    values = path(numbers, states, run, 6)
+    assert trellis.follows(states, values, run, 6)
+    data = reference.encode_as(Head(ORDERED, 6, period=period, row=0, states=states, run=run), values, 13)
+    assert decode(data, 13, 48) == values
+    assert reference.decode(data, alphabet=13, n=48).tolist() == values
+    for wrong in (data[:-1], data + b"\0"):
+        for read in (lambda w: decode(w, 13, 48), lambda w: reference.decode(w, alphabet=13, n=48)):
+            with pytest.raises(TersenetError):
+                read(wrong)
+
+
+@pytest.mark.parametrize("states", range(trellis.FEWEST, trellis.MOST + 1))
+def test_paths_are_found_and_cost_less_than_their_integers_alone(states):
+    """Half of the integers cannot come: what says which is worth up to a bit each."""
+    numbers = np.rint(np.random.default_rng(states).laplace(size=640)).astype(int)
+    values = np.array(path(numbers.tolist(), states, 32, 40))
+    data = get_coder("range").encode(stream(values, 80))
+    assert data == reference.encode(values, 80) and data[0] & 64
+    assert decode(data, 80, 640) == values.tolist()
+    broken = values.copy()
+    broken[values > 40] += 1
+    assert not get_coder("range").encode(stream(broken, 81))[0] & 64
+    plain = reference.encode_as(Head(ORDERED, 40), values.tolist(), 80)
+    assert len(data) < 0.9 * len(plain)
+
+
+def test_a_trellis_of_four_states_leads_where_ungerboecks_does():
+    assert [[trellis.next_state(2, state, k) for k in (0, 1)] for state in range(4)] == [[0, 1], [2, 3], [1, 0], [3, 2]]
+
+
+@pytest.mark.parametrize("states", range(trellis.FEWEST, trellis.MOST + 1))
+def test_each_state_of_a_trellis_is_reached_from_two(states):
+    reached = [trellis.next_state(states, state, k) for state in range(2**states) for k in (0, 1)]
+    assert sorted(reached) == sorted([*range(2**states)] * 2)
+
+
 def test_the_shortest_end_is_the_only_one():
     """Of all last bytes that decode to the same values, one is taken."""
     values = [0, 1, 1, 0, 1, 0, 0, 0] * 5
@@ -81,6 +137,12 @@ def test_the_shortest_end_is_the_only_one():
         (b"\x09\x00\x01\x06", "rows of 6"),
         (b"\x09\x00\x81\x00\x03", "needless"),
         (b"\x01\x00\xff\xff\xff\xff", "outside its range"),
+        (b"\x80\x00", "flags of 128"),
+        (b"\x46\x02\x03\x08", "flags of 70"),
+        (b"\x42\x02\x01\x08", r"a trellis of 2\^1 states"),
+        (b"\x42\x02\x09\x08", r"a trellis of 2\^9 states"),
+        (b"\x42\x02\x03\x00", "in runs of 0"),
+        (b"\x42\x02\x03\x07", "in runs of 7"),
     ],
 )
 def test_a_head_that_no_encoder_writes_is_refused(head, sentence):

@@ -9,6 +9,7 @@ from torch import nn
 
 from tersenet import artifact
 from tersenet.bits import entropy_bits
+from tersenet.coding.reference import trellis
 from tersenet.container import decode
 from tersenet.errors import TersenetError
 from tersenet.forms import Columns, Dct, Form, Uniform
@@ -71,6 +72,10 @@ def _grid(form: Form) -> Form:
     return form.turned if isinstance(form, Columns) else form
 
 
+def _turned(form: Form) -> Form:
+    return form.coefficients if isinstance(form, Dct) else form
+
+
 def _bits(network: Network) -> float:
     held = [_grid(form) for form in network.forms().values()]
     return sum(
@@ -117,6 +122,42 @@ def test_columns_that_meet_more_take_finer_steps_and_the_answers_come_nearer_at_
             away[uneven] = divergence(net(fresh), rounded(fresh))
     assert size[True] < size[False]
     assert away[True] < away[False]
+
+
+def test_along_a_trellis_the_answers_come_nearer_at_no_more_bytes_and_the_file_keeps_the_paths():
+    torch.manual_seed(0)
+    net = capture(nn.Sequential(nn.Linear(96, 256), nn.ReLU(), nn.Linear(256, 6)), torch.zeros(2, 96)).eval()
+    inputs, fresh = (torch.randn(1024, 96) for _ in range(2))
+    away, size = {}, {}
+    for states, quality in ((32, 60), (0, 57)):
+        rounded = net.clone()
+        round_network(rounded, [(part,) for part in inputs.split(128)], Rounding(quality, trellis=states))
+        data = artifact.to_bytes(rounded, "range")
+        size[states], back = len(data), artifact.from_contents(decode(data))
+        held = back.form("0.weight")
+        if states:
+            assert all(trellis.follows(5, column, 256, 0) for column in held.turned.level.reshape(96, 256).tolist())
+        with torch.no_grad():
+            assert torch.equal(back(fresh), rounded(fresh))
+            away[states] = divergence(net(fresh), rounded(fresh))
+    assert size[32] < size[0]
+    assert away[32] < away[0]
+
+
+def test_short_columns_and_groups_go_without_a_trellis(net):
+    plain = net.clone()
+    round_network(net, _batches(), Rounding(quality=60, trellis=8))
+    round_network(plain, _batches(), Rounding(quality=60))
+    along = {name for name, form in net.forms().items() if isinstance(_turned(form), Columns)}
+    for layer in net.weighted_layers():
+        groups = net.graph.nodes[layer.index].get("groups") if layer.op == "conv2d" else 1
+        levels = _grid(net.form(layer.weight)).level
+        if groups > 1 or len(net.dense(layer.weight)) < 16:
+            assert int(levels.abs().max()) <= 2 * int(_grid(plain.form(layer.weight)).level.abs().max())
+        else:
+            assert layer.weight in along
+            columns = levels.reshape(-1, levels.shape[-1]).tolist()
+            assert all(trellis.follows(3, column, len(column), 0) for column in columns)
 
 
 def test_rows_that_no_scale_follows_take_steps_of_their_own(net):

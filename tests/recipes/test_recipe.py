@@ -34,6 +34,13 @@ def test_shipped_recipes_survive_the_way_through_yaml_and_through_a_file(name):
         ("steps: [{id: store, bits: 17}]", "steps.0.store.codebook.bits"),
         ("steps: [{id: train, train: {epochs: 1, lr: -1}}]", "steps.0.train.train.lr"),
         ("coder: zip", "coder"),
+        ("steps: [{id: quantize, trellis: 5}]\ncoder: range", "steps.0.quantize.trellis"),
+        ("steps: [{id: quantize, trellis: 32}]\ncoder: rans", "step 1 rounds along a trellis"),
+        ("steps: [{id: distill, train: {epochs: 1}, teacher: {mixup: 0.5}}]", "mixup is of views"),
+        (
+            "steps: [{id: distill, train: {epochs: 1}, teacher: {views: 2, hint: {}}}]",
+            "at every step; drop them, or views",
+        ),
         ("colour: red", "colour"),
         ("- a\n- b", "a recipe is a table"),
         ("a: [", "not valid YAML"),
@@ -43,6 +50,14 @@ def test_shipped_recipes_survive_the_way_through_yaml_and_through_a_file(name):
 def test_what_is_wrong_is_said_with_file_and_key(text, sentence):
     with pytest.raises(TersenetError, match=sentence):
         parse(text, "x.yaml")
+
+
+def test_under_another_coder_a_recipe_goes_without_a_trellis():
+    recipe = load_recipe("oneshot")
+    assert recipe.steps[0].trellis and recipe.with_coder("range") == recipe
+    changed = recipe.with_coder("rans")
+    assert changed.coder == "rans" and changed.steps[0].trellis == 0
+    assert Recipe.model_validate(changed.model_dump()) == changed
 
 
 def test_unknown_recipes_are_refused_with_the_nearest(tmp_path):

@@ -184,7 +184,7 @@ def _recipe(
         return recipe
     if coder not in CODERS:
         raise TersenetError(f"coder '{coder}' is unknown; this build knows {', '.join(CODERS)}")
-    return recipe.model_copy(update={"coder": coder})
+    return recipe.with_coder(coder)
 
 
 def _check_request(

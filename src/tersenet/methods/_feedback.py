@@ -193,9 +193,9 @@ class CodeLengths:
         """
         low, high = min(int(levels.min()), 0) - 1, max(int(levels.max()), 0) + 1
         span = high - low + 1
-        many = min(max(int((levels.size / A_CLASS) ** 0.5), 1), MOST_CLASSES) if classes else 1
-        row = _classes(np.abs(levels).mean(1), many)
-        column = _classes(np.abs(levels).mean(0), many)
+        many = many_classes(levels.size) if classes else 1
+        row = classes_of(np.abs(levels).mean(1), many)
+        column = classes_of(np.abs(levels).mean(0), many)
         place = (row[:, None] * many + column) * span + (levels - low)
         counts = np.bincount(place.reshape(-1), minlength=many * many * span).reshape(many, many, span).astype(float)
         total = counts.sum((0, 1)) + UNSEEN
@@ -211,7 +211,12 @@ class CodeLengths:
         return found
 
 
-def _classes(busy: Float64[np.ndarray, " n"], many: int) -> Int64[np.ndarray, " n"]:
+def many_classes(weights: int) -> int:
+    """Of rows, and of columns, as many as A_CLASS leaves."""
+    return min(max(int((weights / A_CLASS) ** 0.5), 1), MOST_CLASSES)
+
+
+def classes_of(busy: Float64[np.ndarray, " n"], many: int) -> Int64[np.ndarray, " n"]:
     """Equal shares by rank."""
     rank = np.empty(len(busy), np.int64)
     rank[np.argsort(busy, kind="stable")] = np.arange(len(busy))

@@ -36,6 +36,7 @@ from tersenet.methods._feedback import CodeLengths, damped, factorise, feedback_
 from tersenet.methods._meetings import GEMM, Meeting, first_uses, meetings
 from tersenet.methods._moments import Moments, by_frequency, least_squares, matrix_of, moments, without_data
 from tersenet.methods._steps import ONE_STEP, column_times, root_mean_squares, row_times, spread
+from tersenet.methods._trellis import trellis_round
 from tersenet.methods.curvature import Outputs
 from tersenet.methods.select import replace_form
 
@@ -45,6 +46,12 @@ MIDDLE = 50
 POINTS_A_BIT = 20
 # A tensor of at least so many numbers takes a grid of its own; less is smaller as float16.
 MANY = 16
+# Rows that a path through a trellis has at least; its first weights have little choice.
+SHORTEST_PATH = 16
+# Of the step without a trellis, for about as many bits: 6 points of quality more than half of it.
+TRELLIS_STEP = 2.0**-0.7
+# Bits a weight that a trellis is taken to save.
+TRELLIS_GAIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Rounding:
     vector_bits  of scales, shifts and biases
     dct          kernels of convolutions are rounded in their frequencies (see `forms.Dct`)
     uneven       columns of a weight, or rows that no scale follows, have steps of their own where these are worth their bytes
+    trellis      states of a trellis that each column's integers go through, a power of 2 from 4 to 256, or 0 for none; more
+                 integers then take about as many bits, but under the coder `range` alone (see `_trellis`)
     """
 
     quality: float = MIDDLE
@@ -66,6 +75,7 @@ class Rounding:
     vector_bits: int = 8
     dct: bool = True
     uneven: bool = True
+    trellis: int = 0
 
 
 def round_network(
@@ -176,8 +186,10 @@ def sensitivities(
         if met is None:
             met = without_data(matrix, np.zeros(matrix.shape[:2]))
         by_row = layer.op in GEMM and line_after(network, layer).scale is not None
-        levels, scale = _levels(matrix, met, np.array(step), rounding, by_row=by_row)
-        rounded = torch.from_numpy(levels * scale[..., None] * step).float().reshape(weight.shape)
+        trellis = _trellis_for(matrix, rounding)
+        size = _finer(step, trellis)
+        levels, scale = _levels(matrix, met, np.array(size), rounding, by_row=by_row, trellis=trellis)
+        rounded = torch.from_numpy(levels * scale[..., None] * size).float().reshape(weight.shape)
         noisy.set_tensor(layer.weight, rounded)
         found[layer.weight] = divergence(ends, _outputs_of(walk_before.fork(noisy)), outputs)
         noisy.set_tensor(layer.weight, weight)
@@ -225,16 +237,18 @@ def _round_layer(
     kernel = tuple(weight.shape[weight.ndim - axes :])
     if axes:
         matrix, met = by_frequency(matrix, kernel), met.by_frequency(kernel)
-    times = np.ones((1, 1, 1), np.int64)
+    times, trellis = np.ones((1, 1, 1), np.int64), _trellis_for(matrix, rounding)
     if rounding.uneven and met.count:
         times = _uneven_times(matrix, met, None if line.scale is not None else rows, rounding)
-    unit = _usable(step / float(np.exp(np.log(times).mean())))
-    levels, scale = _levels(matrix, met, unit * times, rounding, by_row=line.scale is not None)
+    if times.shape[1] > 1:
+        trellis = 0  # a path goes down a column, in units of one step
+    unit = _usable(_finer(step, trellis) / float(np.exp(np.log(times).mean())))
+    levels, scale = _levels(matrix, met, unit * times, rounding, by_row=line.scale is not None, trellis=trellis)
     if line.scale is None:
         # One factor for all rows has its place in the step.
         unit = _usable(unit * float(scale[0, 0]))
         scale = np.ones((groups, out))
-    held = _held(torch.from_numpy(levels).reshape(weight.shape), unit * times)
+    held = _held(torch.from_numpy(levels).reshape(weight.shape), unit * times, turned=trellis > 0)
     replace_form(network, layer.weight, Dct(held, axes) if axes else held)
     answers = np.einsum("gof,gf->go", levels * (unit * times), met.inputs)
     if line.scale is not None:
@@ -257,15 +271,31 @@ def _uneven_times(matrix: np.ndarray, met: Moments, rows: Tensor | None, roundin
         size = np.array([np.exp(np.linalg.slogdet(one)[1] / columns) for one in hessians])
         steps = rows.numpy().reshape(groups, out) * size[:, None] ** -ROW_POWER
         by_row = row_times(steps.reshape(-1), ROW_POWER, columns)
-    if by_row.gained > by_column.gained:
+    along_columns = by_column.gained + (TRELLIS_GAIN * matrix.size if _trellis_for(matrix, rounding) else 0.0)
+    if by_row.gained > along_columns:
         return by_row.values.reshape(groups, out, 1)
     return by_column.values.reshape(1, 1, -1)
 
 
-def _held(levels: Tensor, steps: np.ndarray) -> Form:
-    """Integers and their steps: one, one for each row (groups, out, 1), or one for each column (1, 1, columns)."""
+def _trellis_for(matrix: np.ndarray, rounding: Rounding) -> int:
+    """States of the trellis that a matrix (groups, out, features) is rounded along; 0 where its columns are short."""
+    groups, out, _ = matrix.shape
+    return rounding.trellis if groups == 1 and out >= SHORTEST_PATH else 0
+
+
+def _finer(step: float, trellis: int) -> float:
+    return step * TRELLIS_STEP if trellis else step
+
+
+def _held(levels: Tensor, steps: np.ndarray, *, turned: bool) -> Form:
+    """Integers and their steps: one, one for each row (groups, out, 1), or one for each column (1, 1, columns).
+
+    turned   column by column, as a path goes
+    """
     flat = torch.from_numpy(steps.reshape(-1))
-    return Uniform(levels, flat) if steps.shape[2] == 1 else Columns(Uniform(levels.movedim(0, -1).contiguous(), flat))
+    if steps.shape[2] == 1 and not turned:
+        return Uniform(levels, flat)
+    return Columns(Uniform(levels.movedim(0, -1).contiguous(), flat))
 
 
 def _usable(step: float) -> float:
@@ -273,7 +303,7 @@ def _usable(step: float) -> float:
 
 
 def _levels(
-    matrix: np.ndarray, met: Moments, steps: np.ndarray, rounding: Rounding, *, by_row: bool
+    matrix: np.ndarray, met: Moments, steps: np.ndarray, rounding: Rounding, *, by_row: bool, trellis: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Levels (groups, out, features) and the least-squares factor of each row, or one for all of them.
 
@@ -295,7 +325,10 @@ def _levels(
         column, order = size[0] / size[0, 0], np.argsort(-np.diagonal(hessian), kind="stable")
         factor = factorise(hessian * column * column[:, None], order)
         price = rounding.rate_weight * float(factor.cost.mean())
-        levels[group] = feedback_round(target / size, factor, grid, bit_price=price, lengths=lengths)
+        if trellis:
+            levels[group] = trellis_round(target / size, factor, states=trellis, bit_price=price)
+        else:
+            levels[group] = feedback_round(target / size, factor, grid, bit_price=price, lengths=lengths)
         rounded = levels[group] * size
         along[group] = np.einsum("of,fo->o", rounded, cross)
         power[group] = np.einsum("of,fk,ok->o", rounded, gram, rounded)
@@ -317,9 +350,11 @@ def _round_rest(network: Network, original: Network, rounding: Rounding) -> None
             continue
         matrix = matrix_of(tensor, 1)
         step = float(tensor.double().square().mean().sqrt()) * 2.0 ** ((MIDDLE - rounding.quality) / POINTS_A_BIT)
-        size = np.full((1, 1, 1), _usable(step))
-        levels, _ = _levels(matrix, without_data(matrix, np.zeros((1, len(tensor)))), size, rounding, by_row=True)
-        replace_form(network, name, _held(torch.from_numpy(levels).reshape(tensor.shape), size))
+        trellis = _trellis_for(matrix, rounding)
+        size = np.full((1, 1, 1), _usable(_finer(step, trellis)))
+        alone = without_data(matrix, np.zeros((1, len(tensor))))
+        levels, _ = _levels(matrix, alone, size, rounding, by_row=True, trellis=trellis)
+        replace_form(network, name, _held(torch.from_numpy(levels).reshape(tensor.shape), size, turned=trellis > 0))
 
 
 def _stored(network: Network, name: str, groups: int, out: int) -> np.ndarray:

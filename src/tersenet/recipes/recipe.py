@@ -17,6 +17,8 @@ from tersenet.recipes.steps import AnyStep, Prune, Step
 from tersenet.recipes.steps.base import Setting
 from tersenet.training.config import LossName
 
+Coder = Literal["raw", "huffman", "rans", "range"]
+
 
 class Recipe(BaseModel):
     """How a network becomes small: the steps in order, then the coder of its integer streams."""
@@ -27,7 +29,7 @@ class Recipe(BaseModel):
     description: str = ""
     source: str = ""
     steps: tuple[AnyStep, ...] = ()
-    coder: Literal["raw", "huffman", "rans", "range"] = "huffman"
+    coder: Coder = "huffman"
 
     @model_validator(mode="after")
     def _rewinds_backwards(self) -> Recipe:
@@ -35,6 +37,16 @@ class Recipe(BaseModel):
             if isinstance(step, Prune) and isinstance(step.rewind, int) and step.rewind > before:
                 raise ValueError(
                     f"step {before + 1} rewinds to step {step.rewind}, which is not before it; name one that is, or start"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _codes_as_its_steps_need(self) -> Recipe:
+        for number, step in enumerate(self.steps, 1):
+            if step.under(self.coder) != step:
+                raise ValueError(
+                    f"step {number} rounds along a trellis, which takes more bytes under any coder but range; "
+                    f"set coder: range in place of {self.coder}, or trellis: 0"
                 )
         return self
 
@@ -81,6 +93,11 @@ class Recipe(BaseModel):
                 raise TersenetError(f"recipe {self.name} has no step that takes {setting}")
             steps = [new or old for new, old in zip(changed, steps)]
         return self.model_copy(update={"steps": tuple(steps)})
+
+    def with_coder(self, coder: str) -> Recipe:
+        """The recipe under another coder, and without what would not pay there."""
+        steps = tuple(step.under(coder) for step in self.steps)
+        return self.model_copy(update={"coder": coder, "steps": steps})
 
     def at_quality(self, quality: float) -> Recipe:
         """The recipe for fewer bytes (towards 0) or fewer errors (towards 100). Refused where no step has such a scale."""

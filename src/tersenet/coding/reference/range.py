@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tersenet.bits import ByteReader, ByteWriter, dtype_for, width_for
+from tersenet.coding.reference import trellis
 from tersenet.errors import TersenetError
 
 MAX_STRETCH = 2816
@@ -30,6 +31,9 @@ MIN_ROWS = 8
 DECISION_LOG2 = 16
 TRIAL = 4096
 MAX_SEARCH = 2**24
+CENTRES = 4
+PATH_USED, SHORTEST_PATH, LONGEST_PATH = 48, 8, 2**16
+ODD_NODE = 17
 ONE, TREE, ORDERED = 0, 1, 2
 
 Decide = Callable[[int, int, int, int], int]
@@ -84,6 +88,7 @@ class Head:
     rate          weights move by error * stretch / 2**rate
     centre        the value that the first decision is about
     period, row   values so far apart are alike; 1 and 0 for none
+    states, run   values minus the centre go through a trellis of 2**states states, anew after `run` of them; 0 for none
     """
 
     mode: int
@@ -92,6 +97,8 @@ class Head:
     rate: int = 15
     period: int = 1
     row: int = 0
+    states: int = 0
+    run: int = 0
 
 
 def _magnitudes(head: Head, alphabet: int) -> Callable[[int], int]:
@@ -180,10 +187,18 @@ class _Model:
             self.column_rate = min(4, (self.rows + 1).bit_length())
 
 
-def _value(head: Head, alphabet: int, width: int, value: int, decide: Decide) -> int:
-    """The decisions of one value, in order. `decide(bit, full, node, group)` codes the bit, or reads one, and returns it."""
+def _value(head: Head, alphabet: int, width: int, value: int, odd: int, decide: Decide) -> int:
+    """The decisions of one value, in order. `decide(bit, full, node, group)` codes the bit, or reads one, and returns it.
+
+    odd   parity of the state of a trellis
+    """
+
+    def number(distance: int) -> int:
+        return distance + odd >> 1 if head.states else distance
+
     centre = head.centre
-    if not decide(int(value != centre), 0, 0, 0):
+    first = ODD_NODE if odd else 0
+    if not decide(int(value != centre), first, first, first):
         return centre
     if head.mode == TREE:
         node = 1
@@ -194,9 +209,12 @@ def _value(head: Head, alphabet: int, width: int, value: int, decide: Decide) ->
         if node == centre or node >= alphabet:
             raise TersenetError(f"the value {node} is spelled where no encoder spells it")
         return node
-    below = int(centre > 0 and (centre == alphabet - 1 or bool(decide(int(value < centre), 1, 1, 1))))
-    most = centre if below else alphabet - 1 - centre
-    far = abs(value - centre)
+    most_below, most_above = number(centre), number(alphabet - 1 - centre)
+    if not most_below and not most_above:
+        raise TersenetError("a value came that is not the centre, where no other can be")
+    below = int(most_below > 0 and (most_above == 0 or bool(decide(int(value < centre), 1, 1, 1))))
+    most = most_below if below else most_above
+    far = number(abs(value - centre))
     cls = 0
     while 2 << cls <= most:
         node = 2 + 16 * below + cls
@@ -212,6 +230,8 @@ def _value(head: Head, alphabet: int, width: int, value: int, decide: Decide) ->
             full = 34 + (below << width) + (1 << cls) + found - 1
             bit = decide(far >> left & 1, full, node, 18 + 8 * min(depth, 4) + few)
         found = found << 1 | bit
+    if head.states:
+        found = 2 * found - odd
     return centre - found if below else centre + found
 
 
@@ -225,11 +245,15 @@ def _walk(head: Head, alphabet: int, coded: list[int], n: int, bit: Bit, *, read
         return got
 
     before = second = head.centre
+    state = 0
     for i in range(n):
+        if head.run and i % head.run == 0:
+            state = 0
         in_period = coded[i - head.period] if i >= head.period else head.centre
         above = coded[i - head.row] if head.row and i >= head.row else head.centre
         model.begin(before, second, in_period, above)
-        second, before = before, _value(head, alphabet, width, 0 if read else coded[i], decide)
+        second, before = before, _value(head, alphabet, width, 0 if read else coded[i], state & 1, decide)
+        state = trellis.after(head.states, state, before, head.centre)
         if read:
             coded.append(before)
         model.end(before)
@@ -312,11 +336,15 @@ class _Reader:
 def _head_bytes(head: Head, alphabet: int) -> bytes:
     rows = head.period > 1 or head.row > 0
     out = ByteWriter()
-    out.u8(head.mode | head.differences << 2 | rows << 3 | (head.rate - 13 if head.mode else 0) << 4)
+    through = head.states > 0
+    out.u8(head.mode | head.differences << 2 | rows << 3 | (head.rate - 13 if head.mode else 0) << 4 | through << 6)
     out.bytes(head.centre.to_bytes(dtype_for(alphabet).itemsize, "little"))
     if rows:
         out.varint(head.period)
         out.varint(head.row)
+    if through:
+        out.u8(head.states)
+        out.varint(head.run)
     return out.getvalue()
 
 
@@ -359,6 +387,22 @@ def find_rows(head: Head, values: np.ndarray, alphabet: int) -> Head:
     return head
 
 
+def find_trellis(head: Head, values: list[int], counts: np.ndarray) -> Head | None:
+    """The head with the trellis that all values are a path through; None if there is none around the commonest values."""
+    n = len(values)
+    centres = [
+        int(value) for value in np.argsort(-counts, kind="stable") if counts[value] and n - counts[value] >= PATH_USED
+    ]
+    for run in range(SHORTEST_PATH, min(n, LONGEST_PATH) + 1):
+        if n % run:
+            continue
+        for states in range(trellis.FEWEST, trellis.MOST + 1):
+            for centre in centres[:CENTRES]:
+                if trellis.follows(states, values, run, centre):
+                    return replace(head, mode=ORDERED, centre=centre, states=states, run=run)
+    return None
+
+
 def encode(values: np.ndarray, alphabet: int) -> bytes:
     """Starts from a tree around the most frequent value and keeps what makes the first values shorter."""
     n = len(values)
@@ -369,7 +413,7 @@ def encode(values: np.ndarray, alphabet: int) -> bytes:
     if counts[centre] == n:
         return _head_bytes(Head(ONE, centre), alphabet)
     numbers: list[int] = values.tolist()
-    best = find_rows(Head(TREE, centre), values, alphabet)
+    best = in_rows = find_rows(Head(TREE, centre), values, alphabet)
     shortest = encode_as(best, numbers[:TRIAL], alphabet)
 
     def attempt(head: Head) -> None:
@@ -381,6 +425,9 @@ def encode(values: np.ndarray, alphabet: int) -> bytes:
     attempt(replace(best, mode=ORDERED))
     for mode in (TREE, ORDERED):
         attempt(Head(mode, alphabet >> 1, differences=True))
+    along = find_trellis(in_rows, numbers, counts)
+    if along is not None:
+        attempt(along)
     if n > TRIAL:
         return encode_as(best, numbers, alphabet)
     for rate in (14, 13):
@@ -393,17 +440,22 @@ def _read_head(data: bytes, alphabet: int, n: int) -> tuple[Head, int]:
     reader = ByteReader(data)
     flags = reader.u8()
     mode = flags & 3
-    if mode == 3 or flags > 63 or (mode == ONE and flags):
+    through = flags >> 6 & 1
+    if mode == 3 or flags > 127 or (mode == ONE and flags) or (through and (mode != ORDERED or flags >> 2 & 1)):
         raise TersenetError(f"flags of {flags} came, which no encoder writes")
     centre = int.from_bytes(reader.bytes(dtype_for(alphabet).itemsize), "little")
     if centre >= alphabet:
         raise TersenetError(f"symbol {centre} came; expected below {alphabet}")
-    head = Head(mode, centre, bool(flags >> 2 & 1), 13 + (flags >> 4))
+    head = Head(mode, centre, bool(flags >> 2 & 1), 13 + (flags >> 4 & 3))
     if flags >> 3 & 1:
         head = replace(head, period=reader.varint(), row=reader.varint())
         row, period = head.row, head.period
         if not 1 <= period <= MAX_PERIOD or row > n // MIN_ROWS or (period, row) == (1, 0):
             raise TersenetError(f"rows of {row} and a period of {period} came for {n} values")
+    if through:
+        head = replace(head, states=reader.u8(), run=reader.varint())
+        if not trellis.FEWEST <= head.states <= trellis.MOST or head.run < 1 or n % head.run:
+            raise TersenetError(f"a trellis of 2^{head.states} states in runs of {head.run} came for {n} values")
     return head, reader.offset
 
 

@@ -96,6 +96,10 @@ class Step(BaseModel):
         configs = [self.train_config(stage) for stage in range(self.stages)]
         return any(config is not None and config.epochs > 0 for config in configs)
 
+    def under(self, coder: str) -> Step:
+        """The same step without what takes more bytes under this coder than it saves."""
+        return self
+
     def with_table(self, setting: Setting, table: dict[str, Any]) -> Step | None:
         """The same step with another table from pattern to value, or None where it takes no such setting."""
         return None

@@ -13,6 +13,7 @@ from tersenet.graph import Network, fold_batchnorm
 from tersenet.methods.curvature import Outputs
 from tersenet.methods.oneshot import Rounding, round_network
 from tersenet.recipes.steps.base import Changed, Situation, Step
+from tersenet.training.config import Augment
 
 
 class Quantize(Step):
@@ -25,23 +26,31 @@ class Quantize(Step):
     quality: Annotated[float, Ge(0), Le(100)] = Field(50, description="20 more halve the steps: a bit a weight more")
     examples: Annotated[int, Ge(0)] = Field(512, description="training inputs to calibrate on; 0 takes weights alone")
     batch_size: Annotated[int, Ge(2)] = 128
+    augment: Augment = Field("none", description="moves of these inputs; as in training they say more of others")
     rate_weight: Annotated[float, Ge(0)] = Field(0.03, description="price of a bit, in squared steps")
     damping: Annotated[float, Gt(0)] = Field(0.03, description="added to second moments, of their mean diagonal")
     vector_bits: Annotated[int, Ge(2), Le(16)] = Field(8, description="of scales, shifts and biases")
     dct: bool = Field(True, description="kernels of convolutions are rounded in their frequencies")
     uneven: bool = Field(True, description="columns or rows have steps of their own where these are worth their bytes")
+    trellis: Literal[0, 4, 8, 16, 32, 64, 128, 256] = Field(
+        0, description="states of a trellis that each column's integers go through; pays with the coder range alone"
+    )
     outputs: Outputs = Field("classes", description="what the network answers: scores of classes, or values")
 
     @property
     def needs_data(self) -> bool:
         return self.examples > 0 or super().needs_data
 
+    def under(self, coder: str) -> Quantize:
+        return self if coder == "range" or not self.trellis else self.model_copy(update={"trellis": 0})
+
     def change(self, network: Network, at: Situation) -> Changed:
         network = fold_batchnorm(network)
-        rounding = Rounding(self.quality, self.rate_weight, self.damping, self.vector_bits, self.dct, self.uneven)
+        chosen = ("quality", "rate_weight", "damping", "vector_bits", "dct", "uneven", "trellis")
+        rounding = Rounding(**{name: getattr(self, name) for name in chosen})
         batches = None
         if self.examples:
-            sampled = sample_batches(at.train, self.examples, self.batch_size, at.seed)
+            sampled = sample_batches(at.train, self.examples, self.batch_size, at.seed, augment=self.augment)
             # The labels that a batch ends with stay unread.
             batches = list(checked_inputs(network, sampled))
         round_network(network, batches, rounding, outputs=self.outputs)
