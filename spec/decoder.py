@@ -753,13 +753,16 @@ def range_coded(data, alphabet, n):
     flags, centre = reader.u8(), reader.u8()
     if alphabet > 256:
         centre += reader.u8() << 8
-    mode, differences, rate = flags % 4, flags >> 2 & 1, 13 + (flags >> 4)
-    need(mode < 3 and flags < (64 if mode else 1) and centre < alphabet, f"flags {flags}, centre {centre}")
+    mode, differences, rate, trellis = flags % 4, flags >> 2 & 1, 13 + (flags >> 4) % 4, flags >> 6
+    need(mode < 3 and flags < (128 if mode else 1) and centre < alphabet, f"flags {flags}, centre {centre}")
+    need(not trellis or (mode == 2 and not differences), "a trellis where none can be")
     if mode == 0:
         reader.end()
         return np.full(n, centre)
     period, row = (reader.varint(), reader.varint()) if flags & 8 else (1, 0)
     need(1 <= period <= 64 and row <= n // 8 and (not flags & 8 or period > 1 or row), "rows that cannot be")
+    states, run = (reader.u8(), reader.varint()) if trellis else (0, n)
+    need(states in TRELLISES and run and n % run == 0, f"a trellis of 2^{states} states in runs of {run}")
     need(n <= reader.left << 19, f"{n} values in {reader.left} bytes")
     code = Mixed(reader.take(reader.left), rate)
     scale = max(0, width - 9)
@@ -777,7 +780,9 @@ def range_coded(data, alphabet, n):
     def side(value):
         return (value > centre) + 1 - (value < centre)
 
+    state = 0
     for i in range(n):
+        state = state if i % run else 0
         above = at(i - row) if row else centre
         before, second, in_period = at(i - 1), at(i - 2), at(i - period)
         column = mean_level(columns[i % row]) if row else 0
@@ -789,7 +794,7 @@ def range_coded(data, alphabet, n):
             (mean_level(local_mean), i % period),
             (level(above), level(in_period), side(in_period)),
         )
-        value = one_value(code, views, mode, centre, alphabet, width)
+        value, state = one_value(code, views, mode, centre, alphabet, width, states, state)
         coded.append(value)
         m = min(abs(value - centre) >> scale, 255) << 8
         row_mean += (m >> 5) - (row_mean >> 5)
@@ -803,17 +808,27 @@ def range_coded(data, alphabet, n):
     return coded
 
 
-def one_value(code, views, mode, centre, alphabet, width):
-    if not code.get(views, 0, 0, 0):
-        return centre
+TRELLISES = {0: (0, 0), 2: (2, 1), 3: (5, 2), 4: (9, 2), 5: (18, 4), 6: (33, 10), 7: (78, 43), 8: (166, 121)}
+
+
+def one_value(code, views, mode, centre, alphabet, width, states, state):
+    """The value, and the state after it. A state that is odd shortens the distances it allows: 1, 3, 5 for 2, 4, 6."""
+    odd, wide = state % 2, 2 if states else 1
+    when_odd, when_taken = TRELLISES[states]
+    after = [state // 2 ^ odd * when_odd ^ taken * when_taken for taken in (0, 1)]
+    first = 17 * odd
+    if not code.get(views, first, first, first):
+        return centre, after[0]
     if mode == 1:
         node = 1
         for depth in range(width):
             node = 2 * node + code.get(views, node, node if depth < 5 else 32 + depth, 1 + depth)
         need(node - 2**width < alphabet and node - 2**width != centre, "a value that its tree should not hold")
-        return node - 2**width
-    below = int(centre > 0 and (centre == alphabet - 1 or code.get(views, 1, 1, 1)))
-    most = centre if below else alphabet - 1 - centre
+        return node - 2**width, 0
+    room = [(centre + odd) // wide, (alphabet - 1 - centre + odd) // wide]
+    need(any(room), "a value where only the centre can be")
+    below = int(room[0] > 0 and (room[1] == 0 or code.get(views, 1, 1, 1)))
+    most = room[1 - below]
     cls = 0
     while 2 << cls <= most and code.get(views, 2 + 16 * below + cls, 2 + 16 * below + cls, 2 + cls):
         cls += 1
@@ -825,7 +840,8 @@ def one_value(code, views, mode, centre, alphabet, width):
             full = 34 + (below << width) + 2**cls + far - 1
             bit = code.get(views, full, node, 18 + 8 * min(depth, 4) + few)
         far = 2 * far + bit
-    return centre - far if below else centre + far
+    distance = wide * far - odd
+    return centre - distance if below else centre + distance, after[far % 2] if states else 0
 
 
 # --- The whole file -------------------------------------------------------------------------------------------

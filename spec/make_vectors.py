@@ -24,6 +24,7 @@ import numpy as np
 from tersenet.bits import ByteWriter, IntStream, dtype_for
 from tersenet.coding.reference import huffman as huffman_reference
 from tersenet.coding.reference import range as range_reference
+from tersenet.coding.reference import trellis
 from tersenet.coding.reference import rans as rans_reference
 from tersenet.ir import Graph, Input, Parameter, Preprocess, Value, make_node
 from tersenet.ir import write as write_graph
@@ -197,6 +198,17 @@ def whole_network(*, provenance: bool) -> bytes:
     return sealed(sections, sum(4 * tree.numel for tree in tensors.values()))
 
 
+def path(numbered: np.ndarray, states: int, run: int) -> np.ndarray:
+    """Signed numbers of magnitudes to the magnitudes that the states of a trellis allow."""
+    found, state = [], 0
+    for i, number in enumerate(numbered.tolist()):
+        state = state if i % run else 0
+        far = 2 * abs(number) - (state & 1) if number else 0
+        found.append(far if number > 0 else -far)
+        state = trellis.after(states, state, found[-1], 0)
+    return np.array(found)
+
+
 def adaptive() -> Iterator[tuple[str, bytes]]:
     """Every kind of head of the range coder, among them those that its encoder chooses rarely."""
     ramp = np.cumsum(numbers(300, 5, 3)) % 256
@@ -204,7 +216,14 @@ def adaptive() -> Iterator[tuple[str, bytes]]:
     made = streams() | {"ramp": ints(ramp, 256), "rows": ints(rows, 24)}
     for name, stream in made.items():
         yield f"range_{name}", file_of(stream, coder="range")
+    along = path(numbers(640, 7, 4).astype(int) - 3, 5, 32) + 12
+    yield "range_trellis", file_of(ints(along, 24), coder="range")
     head = range_reference.Head
+    for states in range(trellis.FEWEST, trellis.MOST + 1):
+        values = path(numbers(96, 9, states).astype(int) - 4, states, 24) + 12
+        one = head(range_reference.ORDERED, 12, rate=14, period=4, row=8, states=states, run=24)
+        data = range_reference.encode_as(one, values.tolist(), 24)
+        yield f"range_head_trellis_{2**states}", raw_file(coded_tree(3, ints(values, 24), data), 4 * 96, "int64")
     for name, one in {
         "tree": head(range_reference.TREE, 8, period=64, row=5),
         "ordered": head(range_reference.ORDERED, 8, rate=16, row=75),
@@ -386,6 +405,9 @@ def faulty() -> Iterator[tuple[str, bytes, str, str]]:
         ("huffman_cut", b"\x03" + FLOAT + b"\x10\x03\x05\x01\x2a", ""),
         ("rans_cut", b"\x03" + FLOAT + b"\x20\x03\x05\x01\x50", ""),
         ("range_cut", b"\x03" + FLOAT + b"\x30\x03\x05\x02\x21\x00", ""),
+        ("range_trellis_of_two_states", b"\x03" + FLOAT + b"\x30\x03\x05\x05\x42\x01\x01\x05\x21", "trellis"),
+        ("range_trellis_of_broken_runs", b"\x03" + FLOAT + b"\x30\x03\x05\x05\x42\x01\x03\x03\x21", "trellis"),
+        ("range_trellis_in_a_tree", b"\x03" + FLOAT + b"\x30\x03\x05\x05\x41\x01\x03\x05\x21", ""),
     ):
         yield f"tree_{name}", raw_file(tree, SIZES.get(name, 4)), "weights", phrase
     yield (
