@@ -24,8 +24,8 @@ import numpy as np
 from tersenet.bits import ByteWriter, IntStream, dtype_for
 from tersenet.coding.reference import huffman as huffman_reference
 from tersenet.coding.reference import range as range_reference
-from tersenet.coding.reference import trellis
 from tersenet.coding.reference import rans as rans_reference
+from tersenet.coding.reference import trellis
 from tersenet.ir import Graph, Input, Parameter, Preprocess, Value, make_node
 from tersenet.ir import write as write_graph
 from tersenet.storage import (

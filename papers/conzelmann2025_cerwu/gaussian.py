@@ -13,14 +13,17 @@ from tersenet.bits import IntStream
 from tersenet.coding import get_coder
 from tersenet.methods._feedback import factorise, feedback_round, uniform_grid
 from tersenet.methods._steps import column_times
+from tersenet.methods._trellis import trellis_round
+from tersenet.methods.oneshot import TRELLIS_STEP
 
 ROWS, COLUMNS = 256, 64
 RATES = (1.0, 2.0, 3.0)
 PRICES = (0.03, 0.116)
 # Of the mean diagonal. Without any, feedback drives the weights of columns that hardly count far from zero, and their bits up.
 DAMPINGS = (0.001, 0.03, 0.1, 0.3)
-# What the step `quantize` takes.
+# What the recipe `oneshot` takes.
 SHIPPED = (0.03, 0.03)
+STATES = 32
 SCALAR_LIMIT = 0.5 * np.log2(np.pi * np.e / 6)
 
 
@@ -43,12 +46,13 @@ def bound_bits(hessian: np.ndarray, distortion: float) -> float:
 
 
 def coded(
-    weight: np.ndarray, hessian: np.ndarray, step: float, price: float, damping: float, by_column: bool
+    weight: np.ndarray, hessian: np.ndarray, step: float, price: float, damping: float, by_column: bool, states: int
 ) -> tuple[float, float]:
     """Bits a weight, by the range coder to the byte, and the mean squared error weighed by H.
 
     by_column   a step a column, so that each column's error costs about the same when its turn comes (what the steps take
                 in a file is not counted)
+    states      of the trellis that each column's levels go through; 0 for none
     """
     damped = hessian + damping * np.trace(hessian) / len(hessian) * np.eye(len(hessian))
     order = np.argsort(-np.diagonal(hessian), kind="stable")
@@ -56,25 +60,28 @@ def coded(
     if by_column:
         scale = column_times(damped, len(weight)).values.astype(float)
         scale /= np.exp(np.log(scale).mean())
-    factor = factorise(damped * scale[:, None] * scale, order)
-    bit_price = price * step * step * float(factor.cost.mean())
-    grid = uniform_grid(np.full(len(weight), step))
-    levels = feedback_round(weight / scale, factor, grid, bit_price=bit_price)
-    error = weight - levels * step * scale
-    low = levels.min()
-    stream = IntStream(name="levels", values=(levels - low).reshape(-1), alphabet=int(levels.max() - low) + 1)
+    size = scale * step * (TRELLIS_STEP if states else 1)
+    factor = factorise(damped * size[:, None] * size, order)
+    bit_price = price * float(factor.cost.mean())
+    if states:
+        levels = trellis_round(weight / size, factor, states=states, bit_price=bit_price)
+    else:
+        levels = feedback_round(weight / size, factor, uniform_grid(np.ones(len(weight))), bit_price=bit_price)
+    error = weight - levels * size
+    low, by_columns = levels.min(), np.ascontiguousarray(levels.T)
+    stream = IntStream(name="levels", values=(by_columns - low).reshape(-1), alphabet=int(levels.max() - low) + 1)
     bits = 8 * len(get_coder("range").encode(stream)) / levels.size
     return bits, float(np.einsum("ij,jk,ik->", error, hessian, error)) / error.size
 
 
 def gap_at(
-    weight: np.ndarray, hessian: np.ndarray, rate: float, price: float, damping: float, by_column: bool
+    weight: np.ndarray, hessian: np.ndarray, rate: float, price: float, damping: float, by_column: bool, states: int
 ) -> tuple[float, float]:
     """Bits a weight, within 0.02 of `rate`, and how far they are above the bound at the same error."""
     low, high = 2.0**-5, 2.0**4
     for _ in range(12):
         step = (low * high) ** 0.5
-        bits, distortion = coded(weight, hessian, step, price, damping, by_column)
+        bits, distortion = coded(weight, hessian, step, price, damping, by_column, states)
         if abs(bits - rate) < 0.02:
             break
         low, high = (step, high) if bits > rate else (low, step)
@@ -85,13 +92,20 @@ def gaps(seed: int = 0) -> dict[str, dict[str, float]]:
     """By rate and way: bits, gap to the bound, and the price and damping that made it least."""
     weight, hessian = problem(seed)
     every = [(price, damping) for price in PRICES for damping in DAMPINGS]
-    ways = {"as shipped": (True, [SHIPPED]), "one step": (False, every), "a step a column": (True, every)}
+    ways = {
+        "as shipped": (True, STATES, [SHIPPED]),
+        "as shipped, without the trellis": (True, 0, [SHIPPED]),
+        "one step": (False, 0, every),
+        "a step a column": (True, 0, every),
+        "a trellis of 32 states": (True, STATES, every),
+        "a trellis of 256 states": (True, 256, every),
+    }
     found = {}
     for rate in RATES:
-        for way, (by_column, settings) in ways.items():
+        for way, (by_column, states, settings) in ways.items():
             tried = []
             for price, damping in settings:
-                bits, gap = gap_at(weight, hessian, rate, price, damping, by_column)
+                bits, gap = gap_at(weight, hessian, rate, price, damping, by_column, states)
                 tried.append((gap, bits, price, damping))
             gap, bits, price, damping = min(tried)
             found[f"{rate:g} bits, {way}"] = {

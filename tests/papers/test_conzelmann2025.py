@@ -69,6 +69,11 @@ def test_a_component_below_the_water_level_gets_no_bits():
 
 def test_no_rounding_is_below_the_bound():
     weight, hessian = GAUSSIAN.problem(1)
-    for step, price, by_column in ((0.5, 0.0, False), (1.5, 0.06, True)):
-        bits, distortion = GAUSSIAN.coded(weight[:64], hessian, step, price, 0.03, by_column)
+    for step, price, by_column, states in (
+        (0.5, 0.0, False, 0),
+        (1.5, 0.06, True, 0),
+        (0.5, 0.0, False, 256),
+        (1.5, 0.06, True, 32),
+    ):
+        bits, distortion = GAUSSIAN.coded(weight[:64], hessian, step, price, 0.03, by_column, states)
         assert bits > GAUSSIAN.bound_bits(hessian, distortion)
