@@ -19,6 +19,7 @@ from paper import published
 
 from tersenet.graph import Network, capture
 from tersenet.methods.curvature import Outputs
+from tersenet.methods.distill import Views
 from tersenet.training.evaluate import evaluate
 from tersenet.zoo import ENTRIES
 from tersenet.zoo.data import load
@@ -98,7 +99,8 @@ def opened(name: str) -> tuple[Network, Batches, dict[str, Score]]:
 def _cifar(model: nn.Module, subject: Subject) -> tuple[Network, Batches, dict[str, Score]]:
     data = load("cifar10", preprocess=ENTRIES[subject.zoo].preprocess)
     drawn = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:INPUTS]
-    batches = [(part,) for part in data.train.batch(drawn)[0].split(BATCH)]
+    moved = Views(data.train, 1, augment="flip_crop")
+    batches = [(part,) for part in moved.batch(drawn)[0].split(BATCH)]
     net = capture(model, batches[0][0][:2])
     return net, batches, {POINTS: lambda one: round(100 * evaluate(one, data.test).accuracy, 2)}
 
