@@ -37,7 +37,7 @@ QUALITIES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "resnet56": ((28, 33, 37), (50,)),
     "mobilenet_v1_025": ((70, 80), (76,)),
     "mobilenet_v1_075": ((80, 84), ()),
-    "mobilenet_v2": ((78, 81), ()),
+    "mobilenet_v2": ((78, 83), ()),
     "squeezenet": ((70, 76), ()),
     "stories260k": ((90, 92), (84,)),
     "silero_vad": ((70, 84), (80,)),
