@@ -41,6 +41,7 @@ class Experiment:
     """One line of the table: a network, its recipe, the price of a bit, and what the claim asks for.
 
     rate         the price of a bit; with a target, where it begins
+    rates        where it begins in each step, if not at one price
     targets      coded bytes that the price leads to in each step that has one, if any
     teacher      who teaches: a network with published weights, or one of our own; else the recipe's teacher, if any, is the
                  network as it came
@@ -57,6 +58,7 @@ class Experiment:
     test_error: float
     teacher: str | None = None
     targets: tuple[int, ...] | None = None
+    rates: tuple[float, ...] | None = None
 
 
 LENET_300_100 = ("LeNet-300-100, best recipe", "lenet_300_100", "lenet_300_100")
@@ -74,7 +76,8 @@ EXPERIMENTS = {
         "LeNet-5 (Caffe), plain", "lenet5", "lenet5_plain", 1.0, "1,520 B at 0.96 %", 1_000, 1.0
     ),
     "resnet20": Experiment(
-        "ResNet-20, ResNet-56 as teacher", "resnet20", "resnet20", 0.05, "none coded; 65 KB at 8.0 %", 27_000, 8.5, "resnet56", (22_325, 23_500)
+        "ResNet-20, ResNet-56 as teacher", "resnet20", "resnet20", 0.05, "none coded; 65 KB at 8.0 %", 27_000, 8.5, "resnet56", (23_050, 22_750),
+        (0.05, 2.0),
     ),
     "resnet8": Experiment(
         "ResNet-8 (MLPerf Tiny), ResNet-56 as teacher", "resnet8", "resnet8", 0.02, "98,496 B at 13.03 %, int8", 25_000, 13.03,
@@ -154,9 +157,9 @@ def teacher(name: str, given: Preprocess, data: Any, work: Path) -> torch.nn.Mod
 
 def priced(recipe: Recipe, experiment: Experiment) -> Recipe:
     """The recipe with the experiment's price of a bit, and its targets."""
-    targets = iter(experiment.targets or ())
+    targets, rates = iter(experiment.targets or ()), iter(experiment.rates or ())
     changed = [
-        step.model_copy(update={"rate": experiment.rate, "target": next(targets, None)})
+        step.model_copy(update={"rate": next(rates, experiment.rate), "target": next(targets, None)})
         if hasattr(step, "rate")
         else step
         for step in recipe.steps
