@@ -5,7 +5,7 @@
 READ FIRST
   1. Sections and fields are read in the order in which format.md gives them.
   2. It is written to be read beside format.md, not to be fast: coded streams are decoded symbol by symbol.
-  3. `operations.md` beside it is the table of operations.
+  3. `operations.md` beside it is the table of operations, `primer.hex` what a packed file's reader has read before.
 """
 
 import json
@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 
 MAGIC = b"\x89terse"
-GRAPH, WEIGHTS, PROVENANCE = 1, 2, 3
+GRAPH, WEIGHTS, PROVENANCE, PAYLOAD = 1, 2, 3, "payload"
 SECTION_NAMES = {GRAPH: "graph", WEIGHTS: "weights", PROVENANCE: "provenance"}
 DTYPES = ("float32", "int64", "bool", "float16", "int32", "float64", "bfloat16")
 SUFFIXES = ("", ".weight", ".bias", ".running_mean", ".running_var")
@@ -35,10 +35,10 @@ def need(condition, sentence):
 
 
 class Reader:
-    """Fields from bytes, each checked against the end."""
+    """Fields from bytes, each checked against the end. `apart` is where the bytes of more than one number lie."""
 
-    def __init__(self, data):
-        self.data, self.at = bytes(data), 0
+    def __init__(self, data, apart=None):
+        self.data, self.at, self.apart = bytes(data), 0, apart or self
 
     @property
     def left(self):
@@ -92,6 +92,8 @@ class Reader:
 def sections_of(data, max_bytes):
     """Sections by kind, and the decoded size that the header declares."""
     need(len(data) >= 16 and data[:6] == MAGIC, "section header: not a .terse file, or cut")
+    if data[6] == 2:
+        return packed_sections(data, max_bytes)
     version, count, decoded_bytes = struct.unpack("<BBQ", data[6:16])
     end = 16 + 12 * count
     need(count <= 16 and len(data) >= end + 4, "section header: cut or damaged")
@@ -112,6 +114,68 @@ def sections_of(data, max_bytes):
     need(start == len(data), f"section {last}: {len(data) - start} bytes follow the last section")
     need(GRAPH in sections and WEIGHTS in sections, "section graph or weights: missing")
     return sections, decoded_bytes
+
+
+def packed_sections(data, max_bytes):
+    """The same of a file of version 2, whose payloads lie apart."""
+    need(zlib.crc32(data[11:]) == struct.unpack("<I", data[7:11])[0], "section header: wrong checksum")
+    reader = Reader(data[11:])
+    try:
+        elements, graph, structure, packed, provenance = (reader.varint() for _ in range(5))
+        need(4 * elements <= max_bytes, f"{elements} elements, above the limit")
+        need(packed + provenance <= reader.left, "more than is there")
+    except Refused as error:
+        raise Refused(f"section header: {error}") from None
+    need(400 * graph <= max_bytes + (1 << 20), f"section graph: {graph} bytes, above the limit")
+    need(structure <= max_bytes + (1 << 20), f"section weights: a structure of {structure} bytes, above the limit")
+    try:
+        plain = unpacked(reader.take(packed), graph + structure)
+    except Refused as error:
+        raise Refused(f"section graph: {error}") from None
+    payload = reader.take(reader.left - provenance)
+    sections = {GRAPH: plain[:graph], WEIGHTS: plain[graph:], PAYLOAD: payload}
+    if provenance:
+        sections[PROVENANCE] = reader.take(provenance)
+    return sections, 4 * elements
+
+
+BACK = ((), (1,), (1, 2), (1, 2, 3), (2, 3), (2, 3, 4), (1, 3, 4), (4, 5), (5, 6))
+
+
+def unpacked(data, n):
+    """The n bytes that were packed: docs/notes/packed.md."""
+    if n == 0:
+        need(not data, "bytes for no bytes")
+        return b""
+    need(n <= len(data) << 16, f"{n} bytes in {len(data)}")
+    with open(__file__.replace("decoder.py", "primer.hex"), encoding="ascii") as file:  # noqa: PTH123
+        primer = bytes.fromhex(file.read())
+    shift = 32 - max(12, min(18, (16 * (n + len(primer))).bit_length()))
+    counters, before, code = Counters(14, 20000), bytearray(8), RangeCode(data)
+
+    def byte(get):
+        hashes = []
+        for view, distances in enumerate(BACK):
+            hashed = view + 1
+            for distance in distances:
+                hashed = (hashed + before[-distance] + 1) * 0x2545F491 % 2**32
+            hashes.append(hashed)
+
+        def keys(node):
+            slots = ((hashed + node * 0x9E3779B1) * 0x85EBCA6B % 2**32 >> shift for hashed in hashes)
+            return list(enumerate(slots))
+
+        known, node = sum(counters.used(key) > 0 for key in keys(1)), 1
+        for place in range(7, -1, -1):
+            node = 2 * node + counters.bit(keys(node), known, (255,) * len(BACK), lambda p, place=place: get(p, place))
+        before.append(node - 256)
+
+    for known_byte in primer:
+        byte(lambda p, place, known_byte=known_byte: known_byte >> place & 1)
+    for _ in range(n):
+        byte(lambda p, place: code.get(p))
+    code.end()
+    return bytes(before[-n:])
 
 
 # --- 3. Graph -------------------------------------------------------------------------------------------------
@@ -296,7 +360,7 @@ class Trees:
         need(alphabet <= 2**32, f"an alphabet of {alphabet}")
         need(variant < 4 and (variant == 0 or alphabet <= 65536), f"coder {variant} with an alphabet of {alphabet}")
         self.charge((n,), 1 if alphabet <= 256 else 2 if alphabet <= 65536 else 4)
-        data = reader.take(reader.varint())
+        data = (reader.apart if n > 1 else reader).take(reader.varint())
         values = (raw, huffman, rans, range_coded)[variant](data, alphabet, n)
         dtype = np.uint8 if alphabet <= 256 else np.uint16 if alphabet <= 65536 else np.uint32
         return np.array(values, dtype=dtype), alphabet
@@ -316,7 +380,7 @@ class Trees:
                 planes.append(plane)
             data = np.stack(planes, 1).tobytes()
         else:
-            data = reader.take(n * width)
+            data = (reader.apart if n > 1 else reader).take(n * width)
         if width == 4:
             return np.frombuffer(data, "<u4").astype(np.uint32).view(np.float32), 0
         return half_to_float(np.frombuffer(data, "<u2").astype(np.uint32)), 0
@@ -706,22 +770,16 @@ def squash_and_stretch():
 SQUASH, STRETCH = squash_and_stretch()
 
 
-class Mixed:
-    """Bits of a range code, each predicted by six counters that are mixed."""
+class RangeCode:
+    """A range code: each bit with the probability p of 65536 of a one."""
 
-    def __init__(self, data, rate):
+    def __init__(self, data):
         need(data, "no bytes of code")
-        self.data, self.at, self.rate, self.range = data, 4, rate, 2**32 - 1
+        self.data, self.at, self.range = data, 4, 2**32 - 1
         self.code = int.from_bytes((data + bytes(3))[:4], "big")
         need(self.code < self.range, "a code outside its range")
-        self.counters, self.weights = {}, {}
 
-    def get(self, views, full, node, group):
-        keys = [(i, view, node if i else full) for i, view in enumerate(views)]
-        guesses = [STRETCH[self.counters.get(key, (32768, 0))[0] >> 4] for key in keys]
-        weights = self.weights.setdefault(group, [12000] * 6)
-        mixed = sum(weight * guess for weight, guess in zip(weights, guesses)) >> 16
-        p = SQUASH[max(-2816, min(2816, mixed)) + 2816]
+    def get(self, p):
         part = (self.range >> 16) * p
         bit = self.code < part
         self.code, self.range = (self.code, part) if bit else (self.code - part, self.range - part)
@@ -729,13 +787,6 @@ class Mixed:
             need(self.at < len(self.data) + 3, "the code ends early")
             byte = self.data[self.at] if self.at < len(self.data) else 0
             self.code, self.range, self.at = self.code << 8 | byte, self.range << 8, self.at + 1
-        for i, key in enumerate(keys):
-            moved = weights[i] + (guesses[i] * (65536 * bit - p) + (1 << (self.rate - 1)) >> self.rate)
-            weights[i] = max(-(2**20), min(2**20, moved))
-            p_one, used = self.counters.get(key, (32768, 0))
-            by = 2**17 // (2 * used + 3)
-            p_one += (65535 - p_one) * by >> 16 if bit else -(p_one * by >> 16)
-            self.counters[key] = p_one, min(used + 1, 1023 if i < 2 else 255)
         return int(bit)
 
     def end(self):
@@ -743,6 +794,46 @@ class Mixed:
         kept = 1 if -low % 2**24 + 2**24 <= self.range else 2
         need(self.at - len(self.data) == 4 - kept, "bytes after the code, or too few")
         need(self.code == -low % 2 ** (32 - 8 * kept), "a code that does not end as it should")
+
+
+class Counters:
+    """Guesses that are mixed by weights; both learn from each bit."""
+
+    def __init__(self, rate, first_weight):
+        self.rate, self.first_weight, self.counters, self.weights = rate, first_weight, {}, {}
+
+    def used(self, key):
+        return self.counters.get(key, (32768, 0))[1]
+
+    def bit(self, keys, group, limits, get):
+        """The bit that `get` gives for its probability. A counter that moved as often as its limit slows down no more."""
+        guesses = [STRETCH[self.counters.get(key, (32768, 0))[0] >> 4] for key in keys]
+        weights = self.weights.setdefault(group, [self.first_weight] * len(keys))
+        mixed = sum(weight * guess for weight, guess in zip(weights, guesses)) >> 16
+        p = SQUASH[max(-2816, min(2816, mixed)) + 2816]
+        bit = get(p)
+        for i, (key, limit) in enumerate(zip(keys, limits)):
+            moved = weights[i] + (guesses[i] * (65536 * bit - p) + (1 << (self.rate - 1)) >> self.rate)
+            weights[i] = max(-(2**20), min(2**20, moved))
+            p_one, used = self.counters.get(key, (32768, 0))
+            by = 2**17 // (2 * used + 3)
+            p_one += (65535 - p_one) * by >> 16 if bit else -(p_one * by >> 16)
+            self.counters[key] = p_one, min(used + 1, limit)
+        return bit
+
+
+class Mixed:
+    """Bits of a range code, each predicted by six counters."""
+
+    def __init__(self, data, rate):
+        self.code, self.counters = RangeCode(data), Counters(rate, 12000)
+
+    def get(self, views, full, node, group):
+        keys = [(i, view, node if i else full) for i, view in enumerate(views)]
+        return self.counters.bit(keys, group, (1023, 1023, 255, 255, 255, 255), self.code.get)
+
+    def end(self):
+        self.code.end()
 
 
 def range_coded(data, alphabet, n):
@@ -857,15 +948,18 @@ def decode(data, max_bytes=DEFAULT_LIMIT_BYTES, operations_path=None):
         name = "provenance"
         provenance = read_provenance(sections[PROVENANCE]) if PROVENANCE in sections else None
         name = "weights"
-        reader, trees, tensors = Reader(sections[WEIGHTS]), Trees(8 * decoded_bytes + (1 << 20)), {}
+        payload = Reader(sections[PAYLOAD]) if PAYLOAD in sections else None
+        reader, trees, tensors = Reader(sections[WEIGHTS], payload), Trees(8 * decoded_bytes + (1 << 20)), {}
         for tensor, dtype in graph["parameters"].items():
-            inner = Reader(reader.take(reader.varint()))
+            inner = reader if payload else Reader(reader.take(reader.varint()))
             with np.errstate(all="ignore"):
                 array, _ = trees.node(inner)
-            inner.end()
+            if not payload:
+                inner.end()
             need(("float" in dtype) == (array.dtype == np.float32), f"tensor '{tensor}' is not stored as {dtype}")
             tensors[tensor] = array
         reader.end()
+        reader.apart.end()
         need(
             4 * sum(array.size for array in tensors.values()) == decoded_bytes, "a decoded size that is not as declared"
         )

@@ -4,6 +4,7 @@
 
 normal    what a writer makes every day
 uncommon  allowed and rare: empty, 0-d, NaN, all lanes, deepest, unknown section
+packed    a name of these: a file of version 2
 faulty    to be refused; expected.json names the section and a phrase of our message
 
 A file that a released version could read stays for ever: new versions add files. expected.json holds for each
@@ -22,6 +23,7 @@ from unittest import mock
 import numpy as np
 
 from tersenet.bits import ByteWriter, IntStream, dtype_for
+from tersenet.coding.packed import pack
 from tersenet.coding.reference import huffman as huffman_reference
 from tersenet.coding.reference import range as range_reference
 from tersenet.coding.reference import rans as rans_reference
@@ -42,6 +44,7 @@ from tersenet.storage import (
     Transform,
     decode,
     write,
+    write_to,
 )
 
 FOLDER = Path(__file__).with_name("vectors")
@@ -78,6 +81,36 @@ def sealed(sections: list[tuple[int, bytes]], decoded_bytes: int, version: int =
         head.u32(zlib.crc32(data))
     head.u32(zlib.crc32(head.getvalue()))
     return head.getvalue() + b"".join(data for _, data in sections)
+
+
+def packed(graph: bytes, trees: list[Storage], coder: str, provenance: bytes = b"") -> bytes:
+    """A file of version 2."""
+    payload = ByteWriter()
+    structure = ByteWriter(apart=payload)
+    for tree in trees:
+        write_to(structure, tree, coder)
+    elements = sum(tree.numel for tree in trees)
+    return sealed_packed(elements, graph, structure.getvalue(), payload.getvalue(), provenance)
+
+
+def sealed_packed(
+    elements: int,
+    graph: bytes,
+    structure: bytes,
+    payload: bytes = b"",
+    provenance: bytes = b"",
+    *,
+    declared: int | None = None,
+    code: bytes | None = None,
+) -> bytes:
+    """declared   how long the structure is said to be; code   what is there in place of the packed bytes"""
+    code = pack(graph + structure) if code is None else code
+    out = ByteWriter()
+    for number in (elements, len(graph), len(structure) if declared is None else declared, len(code), len(provenance)):
+        out.varint(number)
+    for part in (code, payload, provenance):
+        out.bytes(part)
+    return b"\x89terse\x02" + zlib.crc32(out.getvalue()).to_bytes(4, "little") + out.getvalue()
 
 
 def weights(*trees: bytes) -> bytes:
@@ -198,6 +231,12 @@ def whole_network(*, provenance: bool) -> bytes:
     return sealed(sections, sum(4 * tree.numel for tree in tensors.values()))
 
 
+def packed_network(*, provenance: bool) -> bytes:
+    graph, tensors = lenet()
+    kept = zlib.compress('{"recipe":"smallest","seed":0,"note":"é"}'.encode(), 0) if provenance else b""
+    return packed(write_graph(graph), list(tensors.values()), "range", kept)
+
+
 def path(numbered: np.ndarray, states: int, run: int) -> np.ndarray:
     """Signed numbers of magnitudes to the magnitudes that the states of a trellis allow."""
     found, state = [], 0
@@ -246,6 +285,12 @@ def normal() -> Iterator[tuple[str, bytes]]:
     yield from adaptive()
     yield "network", whole_network(provenance=False)
     yield "network_with_provenance", whole_network(provenance=True)
+    yield "packed_network", packed_network(provenance=False)
+    yield "packed_network_with_provenance", packed_network(provenance=True)
+    for name in ("integers", "floats16", "floats32_planes", "affine_runs", "table_of_blocks", "scatter_gaps", "concat"):
+        tree = nodes()[name]
+        dtype = "float32" if tree.kind == "float" else "int64"
+        yield f"packed_{name}", packed(graph_of({"a": dtype}), [tree], "range")
 
 
 def coded_tree(coder: int, stream: Integers, data: bytes) -> bytes:
@@ -331,6 +376,9 @@ def uncommon() -> Iterator[tuple[str, bytes]]:
             dtypes=("float32", "int64", "bool", "float16", "int32", "float64", "bfloat16"),
         ),
     )
+    yield "packed_nothing", packed(graph_of({}), [], "raw")
+    yield "packed_one_number", packed(graph_of({"a": "float32"}), [floats(1)], "raw")
+    yield "packed_empty", packed(graph_of({"a": "float32"}), [none], "raw")
     yield "largest_transform", file_of(Transform(Reshape(floats(128), (2, 64)), 1))
     yield from many_lanes()
 
@@ -360,7 +408,8 @@ def faulty() -> Iterator[tuple[str, bytes, str, str]]:
     yield "cut_in_provenance", good[:-1], "provenance", "is cut"
     yield "one_byte_more", good + b"\x00", "provenance", "1 bytes follow"
     empty = graph_of({})
-    yield "newer_version", sealed([(GRAPH, empty), (WEIGHTS, b"")], 0, 2), "header", "format version 2"
+    yield "newer_version", sealed([(GRAPH, empty), (WEIGHTS, b"")], 0, 2), "header", "checksum does not match"
+    yield "version_3", sealed([(GRAPH, empty), (WEIGHTS, b"")], 0, 3), "header", "format version 3"
     yield "no_weights", sealed([(GRAPH, empty)], 0), "weights", "missing"
     yield "two_graphs", sealed([(GRAPH, empty), (GRAPH, empty), (WEIGHTS, b"")], 0), "graph", "twice"
     yield "declares_too_much", sealed([(GRAPH, empty), (WEIGHTS, b"")], 2**42), "header", "above the limit"
@@ -418,6 +467,33 @@ def faulty() -> Iterator[tuple[str, bytes, str, str]]:
     )
 
 
+def faulty_packed() -> Iterator[tuple[str, bytes, str, str]]:
+    good, one = packed_network(provenance=True), graph_of({"a": "float32"})
+    checksum = "checksum does not match"
+    yield "packed_flip", good[:40] + bytes([good[40] ^ 16]) + good[41:], "header", checksum
+    yield "packed_cut", good[:-1], "header", checksum
+    yield "packed_one_byte_more", good + b"\x00", "header", checksum
+    yield "packed_declares_too_much", sealed_packed(2**40, one, FLOAT), "header", "above the limit"
+    yield "packed_structure_too_long", sealed_packed(1, one, FLOAT, declared=2**40), "weights", "above the limit"
+    yield "packed_code_too_short", sealed_packed(1, one, FLOAT, code=b"\x12"), "graph", "ends before"
+    yield (
+        "packed_code_too_long",
+        sealed_packed(1, one, FLOAT, code=pack(one + FLOAT) + b"\x00"),
+        "graph",
+        "as its encoder",
+    )
+    yield "packed_code_outside", sealed_packed(1, one, FLOAT, code=b"\xff" * 8), "graph", "outside its range"
+    yield "packed_nothing_for_bytes", sealed_packed(1, one, FLOAT, code=b""), "graph", "cannot hold"
+    yield "packed_provenance_past_the_end", b"\x89terse\x02" + _checked(b"\x00\x00\x00\x00\x09"), "header", "are left"
+    yield "packed_payload_is_short", sealed_packed(2, one, b"\x01\x02", bytes(7)), "weights", "remain"
+    yield "packed_payload_is_long", sealed_packed(2, one, b"\x01\x02", bytes(9)), "weights", "1 bytes"
+    yield "packed_byte_after_tensor", sealed_packed(1, one, FLOAT + b"\x00"), "weights", "1 bytes"
+
+
+def _checked(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(4, "little") + data
+
+
 def digest(array: np.ndarray) -> str:
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return hashlib.sha256(f"{array.dtype.name} {array.shape}\n".encode() + little.tobytes()).hexdigest()
@@ -438,10 +514,12 @@ def vectors() -> tuple[dict[str, bytes], dict[str, dict]]:
         ("normal", normal),
         ("uncommon", uncommon),
         ("faulty", faulty),
+        ("faulty", faulty_packed),
     )
     for group, make in groups:
         for name, data, *refusal in make():
-            path = f"{group}/v{VERSION}_{name}.terse"
+            version = 2 if name.startswith("packed_") else VERSION
+            path = f"{group}/v{version}_{name}.terse"
             assert path not in files, path
             files[path] = data
             if refusal:

@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 
 #include "tersenet/bits.h"
+#include "tersenet/byte_model.h"
 #include "tersenet/coder_columns.h"
 #include "tersenet/huffman.h"
 #include "tersenet/range.h"
@@ -170,4 +171,27 @@ void bind_coding(nb::module_& m) {
         return decode_with<RangeDecoder>(data, n, alphabet, std::move(out));
       },
       "data"_a, "n"_a, "alphabet"_a, "out"_a = nb::none(), "n values below alphabet, into `out` or a new array.");
+  m.attr("byte_primer") = nb::bytes(kPrimer, sizeof kPrimer);
+  m.def(
+      "pack_bytes",
+      [](const Bytes& data) {
+        std::vector<uint8_t> out;
+        {
+          nb::gil_scoped_release release;
+          out = pack_bytes(data.data(), data.shape(0));
+        }
+        return as_bytes(out);
+      },
+      "data"_a, "The packed bytes.");
+  m.def(
+      "unpack_bytes",
+      [](const Bytes& data, uint64_t n) {
+        std::vector<uint8_t> out;
+        {
+          nb::gil_scoped_release release;
+          out = unpack_bytes(data.data(), data.shape(0), n);
+        }
+        return as_bytes(out);
+      },
+      "data"_a, "n"_a, "The n bytes that were packed.");
 }

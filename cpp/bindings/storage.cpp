@@ -1,12 +1,14 @@
 // Storage trees for Python: bytes in, dense numpy arrays out. Decoding runs without the GIL.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <atomic>
 #include <exception>
 #include <numeric>
+#include <optional>
 #include <thread>
 
 #if defined(__linux__)
@@ -110,25 +112,23 @@ int threads_within(const std::vector<StorageTree>& trees, const StorageBudget& b
   return std::max(fit, 1);
 }
 
-// A whole weights section: for each name a length and a tree. All of it is parsed and compared with the
+// A whole weights section and what lies apart from it, a tree for each name. All of it is parsed and compared with the
 // declared sizes before anything is allocated.
-nb::list decode_weights(const Bytes& section, const std::vector<std::string>& names, uint64_t decoded_bytes, uint64_t max_bytes, uint64_t meant_bytes, int threads) {
+nb::list decode_weights(const Bytes& section, const std::optional<Bytes>& payload, const std::vector<std::string>& names, uint64_t decoded_bytes,
+                        uint64_t max_bytes, uint64_t meant_bytes, int threads) {
   StorageBudget budget(max_bytes, meant_bytes);
-  ByteCursor in(section.data(), section.shape(0));
+  ByteCursor apart(payload ? payload->data() : nullptr, payload ? payload->shape(0) : 0);
   std::vector<StorageTree> trees;
   uint64_t total = 0;
-  for (const std::string& name : names) {
-    const uint64_t size = in.varint();
-    const uint8_t* data = in.take(size);
-    try {
-      trees.push_back(StorageTree::parse(data, size_t(size), budget));
-    } catch (const std::invalid_argument& error) {
-      refuse(name + ": " + error.what());
-    }
-    total += 4 * trees.back().top().numel;
-    if (total > decoded_bytes) refuse("tensor '" + name + "' brings the decoded size above the " + str(decoded_bytes) + " bytes declared");
-  }
-  if (in.remaining()) refuse(str(in.remaining()) + " bytes follow the last tensor; expected none");
+  StorageTree::parse_all(section.data(), section.shape(0), payload ? &apart : nullptr, names.size(), budget,
+                         [&](size_t i) { return names[i]; },
+                         [&](size_t i, StorageTree&& tree) {
+                           total += 4 * tree.top().numel;
+                           if (total > decoded_bytes) {
+                             refuse("tensor '" + names[i] + "' brings the decoded size above the " + str(decoded_bytes) + " bytes declared");
+                           }
+                           trees.push_back(std::move(tree));
+                         });
   if (total != decoded_bytes) refuse("the tensors decode to " + str(total) + " bytes; the header declares " + str(decoded_bytes));
   return decoded(trees, names, threads_within(trees, budget, threads));
 }
@@ -140,6 +140,6 @@ void bind_storage(nb::module_& m) {
   using namespace tersenet;
   using namespace nb::literals;
   m.def("decode_tensor", &decode_tensor, "data"_a, "max_bytes"_a, "The dense array of one storage tree.");
-  m.def("decode_weights", &decode_weights, "section"_a, "names"_a, "decoded_bytes"_a, "max_bytes"_a, "meant_bytes"_a, "threads"_a,
+  m.def("decode_weights", &decode_weights, "section"_a, "payload"_a.none(), "names"_a, "decoded_bytes"_a, "max_bytes"_a, "meant_bytes"_a, "threads"_a,
         "The dense arrays of a weights section, in order.");
 }

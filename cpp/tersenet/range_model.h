@@ -85,6 +85,14 @@ struct Magnitude {
 
 struct RangeCounter {
   uint16_t p = 1 << 15, used = 0;
+
+  // What came; after `limit` of them it moves no more slowly.
+  void update(uint32_t bit, const RangeTables& tables, uint32_t limit) {
+    const uint32_t flip = bit ? 0xffff : 0;  // 65,535 - p and p change places
+    const uint32_t from = p ^ flip;
+    p = uint16_t((from - (from * tables.rate[used] >> 16)) ^ flip);
+    used = uint16_t(used + (used < limit));
+  }
 };
 
 // What a payload says about itself before the coded values.
@@ -149,14 +157,10 @@ class RangeModel {
 
   void update(uint32_t bit) {
     const int32_t error = int32_t(bit << 16) - int32_t(p_);
-    const uint32_t flip = bit ? 0xffff : 0;  // 65,535 - p and p change places
     for (int i = 0; i < kMixInputs; ++i) {
       const int32_t weight = mix_[i] + ((stretch_[i] * error + (1 << (rate_ - 1))) >> rate_);
       mix_[i] = std::max(-kMaxWeight, std::min(kMaxWeight, weight));
-      RangeCounter& counter = *asked_[i];
-      const uint32_t p = counter.p ^ flip;
-      counter.p = uint16_t((p - (p * tables_.rate[counter.used] >> 16)) ^ flip);
-      counter.used = uint16_t(counter.used + (counter.used < (i < 2 ? kSlowCount : kFastCount)));
+      asked_[i]->update(bit, tables_, i < 2 ? kSlowCount : kFastCount);
     }
   }
 

@@ -103,7 +103,8 @@ struct StorageBudget {
 
 class ByteCursor {
  public:
-  ByteCursor(const uint8_t* data, size_t size) : data_(data), size_(size) {}
+  // apart   where payloads come from, if not from `data`
+  ByteCursor(const uint8_t* data, size_t size, ByteCursor* apart = nullptr) : data_(data), size_(size), apart_(apart) {}
 
   size_t offset = 0;
 
@@ -135,9 +136,13 @@ class ByteCursor {
     return from;
   }
 
+  // The bytes of n numbers; one number is a field like others.
+  const uint8_t* payload(uint64_t count, uint64_t n) { return apart_ && n > 1 ? apart_->take(count) : take(count); }
+
  private:
   const uint8_t* data_;
   size_t size_;
+  ByteCursor* apart_;
 };
 
 class StorageTree {
@@ -149,12 +154,38 @@ class StorageTree {
 
   // Reads the whole of `data`; the budget has room for what decoding needs beside the result.
   static StorageTree parse(const uint8_t* data, size_t size, StorageBudget& budget) {
-    StorageTree tree;
     ByteCursor in(data, size);
-    tree.root = tree.read(in, budget, kMaxDepth);
+    StorageTree tree = parse(in, budget);
     if (in.remaining()) refuse(str(in.remaining()) + " bytes follow the end of the tensor; expected none");
+    return tree;
+  }
+
+  static StorageTree parse(ByteCursor& in, StorageBudget& budget) {
+    StorageTree tree;
+    tree.root = tree.read(in, budget, kMaxDepth);
     budget.peak(tree.top().beside);
     return tree;
+  }
+
+  // The trees of a weights section, one for each of `count` tensors: each behind its length, or where payloads lie apart
+  // one after the other. named(i) says what a refusal is about; after(i, tree) sees each.
+  template <class Named, class After>
+  static void parse_all(const uint8_t* data, size_t size, ByteCursor* apart, size_t count, StorageBudget& budget, const Named& named,
+                        const After& after) {
+    ByteCursor in(data, size, apart);
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t length = apart ? 0 : in.varint();
+      const uint8_t* from = in.take(length);
+      StorageTree tree;
+      try {
+        tree = apart ? parse(in, budget) : parse(from, size_t(length), budget);
+      } catch (const std::invalid_argument& error) {
+        refuse(named(i) + ": " + error.what());
+      }
+      after(i, std::move(tree));
+    }
+    if (in.remaining()) refuse(str(in.remaining()) + " bytes follow the last tensor; expected none");
+    if (apart && apart->remaining()) refuse(str(apart->remaining()) + " bytes of payload follow the last tensor; expected none");
   }
 
  private:
@@ -234,7 +265,7 @@ class StorageTree {
     node.numel = checked_numel(node.shape);
     budget.work(node.bytes());
     node.size = size_t(in.varint());
-    node.data = in.take(node.size);
+    node.data = in.payload(node.size, node.numel);
     return add(std::move(node));
   }
 
@@ -248,7 +279,7 @@ class StorageTree {
     budget.work(node.bytes());
     if (!(node.variant & 2)) {
       node.size = size_t(node.numel * item);
-      node.data = in.take(node.numel * item);
+      node.data = in.payload(node.numel * item, node.numel);
       return add(std::move(node));
     }
     for (uint64_t k = 0; k < item; ++k) {

@@ -126,7 +126,7 @@ def test_the_default_limit_has_a_floor_and_a_ceiling():
         (sealed((1, EMPTY_GRAPH), (2, b"x")), "section weights: "),
         (sealed((1, EMPTY_GRAPH), (2, b""), decoded_bytes=4), "header declares 4"),
         (sealed((1, EMPTY_GRAPH + b"x"), (2, b"")), "section graph: "),
-        (sealed((1, EMPTY_GRAPH), (2, b""), version=2), "format version 2"),
+        (sealed((1, EMPTY_GRAPH), (2, b""), version=3), "format version 3"),
         (
             sealed((1, b"\x00\x01\x00\x00\x01a" + b"\x00" * 3), (2, b"\x04\x00\x00\x00\x00")),
             "section weights: .*float32",

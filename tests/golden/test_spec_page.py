@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tersenet.coding.table import CODES
-from tersenet.container import file
+from tersenet.container import file, sections
 from tersenet.ir.graph import DTYPES
 from tersenet.ir.serial import SUFFIXES
 from tersenet.storage import memory, serial
@@ -36,11 +36,11 @@ def test_dtypes_and_endings_have_the_codes_of_the_page():
 
 def test_limits_are_those_of_the_page():
     words = " ".join(PAGE.split())
-    assert f"{file.INTERMEDIATE} D + 1 MiB" in words and file.SMALL_BYTES == 1 << 20
+    assert f"{file.INTERMEDIATE} D + 1 MiB" in words and sections.SMALL_BYTES == 1 << 20
     assert f"within {memory.WORK_PER_BYTE} (D + 1 MiB)" in words
-    assert f"{file.GRAPH_COST} bytes for each byte of a graph" in words and memory.NODE_BYTES == 1024
+    assert f"{sections.GRAPH_COST} bytes for each byte of a graph" in words and memory.NODE_BYTES == 1024
     assert f"nested at most {serial.MAX_DEPTH} deep" in words
-    assert f"| sections | {file.MAX_SECTIONS} |" in words
+    assert f"| sections | {sections.MAX_SECTIONS} |" in words
     assert file.default_limit(10**6) == 10**9
 
 

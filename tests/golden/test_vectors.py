@@ -12,12 +12,12 @@ import pytest
 from tersenet.bits import ByteReader
 from tersenet.container import decode, decode_dense
 from tersenet.container.dense import ARRAY_DTYPES
-from tersenet.container.file import GRAPH, WEIGHTS, split
+from tersenet.container.sections import GRAPH, PAYLOAD, WEIGHTS, split
 from tersenet.errors import TersenetError
 from tersenet.ir import read as read_graph
 from tersenet.storage import Storage, walk
 from tersenet.storage import decode as decode_storage
-from tersenet.storage.fast import decode_bytes
+from tersenet.storage.fast import decode_bytes, decode_weights
 
 SPEC = Path(__file__).parents[2] / "spec"
 LIMIT = 1 << 26
@@ -46,9 +46,13 @@ def by_numpy(data: bytes) -> dict[str, np.ndarray]:
 
 
 def by_cpp(data: bytes) -> dict[str, np.ndarray]:
-    sections, _, _ = split(data, LIMIT)
+    sections = split(data, LIMIT).by_kind
+    names = list(read_graph(sections[GRAPH]).parameters)
+    if PAYLOAD in sections:
+        decoded_bytes = sum(4 * array.size for array in by_numpy(data).values())
+        limits = {"decoded_bytes": decoded_bytes, "max_bytes": LIMIT, "meant_bytes": LIMIT}
+        return dict(zip(names, decode_weights(sections[WEIGHTS], names, payload=sections[PAYLOAD], **limits)))
     reader = ByteReader(sections[WEIGHTS])
-    names = read_graph(sections[GRAPH]).parameters
     return {name: decode_bytes(reader.bytes(reader.varint()), LIMIT) for name in names}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tersenet.bits import IntStream
 from tersenet.container import Model, encode
-from tersenet.container.file import split
+from tersenet.container.sections import PACKED, joined, split
 from tersenet.ir import Graph, Input, Parameter, Preprocess, Value, make_node
 from tersenet.storage import Affine, Concat, Floats, Integers, Permute, Reshape, Scatter, Sum, Table, Transform
 
@@ -65,8 +65,9 @@ def network(provenance=None, scale: int = 1) -> Model:
 
 def resealed(data: bytes, kind: int, section: bytes) -> bytes:
     """The file with another section of this kind, and checksums that fit."""
-    sections, decoded_bytes, _ = split(data, 1 << 40)
-    return sealed({**{k: bytes(v) for k, v in sections.items()}, kind: section}, decoded_bytes)
+    found = split(data, 1 << 40)
+    seal = joined if found.version == PACKED else sealed
+    return seal({**{k: bytes(v) for k, v in found.by_kind.items()}, kind: section}, found.decoded_bytes)
 
 
 def sealed(sections: dict[int, bytes], decoded_bytes: int) -> bytes:

@@ -13,7 +13,8 @@ import pytest
 
 from tersenet.bits import IntStream
 from tersenet.container import Model, read_dense, write
-from tersenet.container.file import GRAPH, GRAPH_COST, PROVENANCE, WEIGHTS, graph_of
+from tersenet.container.file import graph_of
+from tersenet.container.sections import GRAPH, GRAPH_COST, PROVENANCE, WEIGHTS
 from tersenet.errors import TersenetError
 from tersenet.ir import Graph
 from tersenet.storage import Affine, Concat, Floats, Integers, Permute, Reshape, Scatter, Sum, Table

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tersenet.container import Contents, decode, decode_dense
-from tersenet.container.file import GRAPH, PROVENANCE, WEIGHTS, split
+from tersenet.container.sections import GRAPH, PAYLOAD, PROVENANCE, WEIGHTS, split
 from tersenet.errors import TersenetError
 from tersenet.storage import decode as decode_storage
 
@@ -74,12 +74,14 @@ def read_and_decode(data: bytes) -> None:
 SECTIONS = {"graph": GRAPH, "weights": WEIGHTS, "provenance": PROVENANCE}
 HELD = [(name, section) for name in ("raw", "huffman", "rans", "range") for section in SECTIONS]
 HELD.remove(("raw", "provenance"))  # a file without provenance
+SECTIONS["payload"] = PAYLOAD
+HELD.append(("range", "payload"))
 
 
 @pytest.mark.parametrize("name, section_name", HELD)
 def test_sealed_mutants_are_taken_or_refused_by_both_readers(files, name, section_name, reseal):
     data, kind = files[name], SECTIONS[section_name]
-    section = split(data, LIMIT)[0][kind]
+    section = split(data, LIMIT).by_kind[kind]
     rng = random.Random(f"{name} {kind}")
     outcomes = {"taken": 0, "refused": 0}
     for _ in range(MUTANTS):
@@ -92,7 +94,7 @@ def test_sealed_mutants_are_taken_or_refused_by_both_readers(files, name, sectio
             assert "section " in numpy or kind == WEIGHTS, numpy
         outcomes["taken" if numpy == "taken" else "refused"] += 1
     assert outcomes["refused"] > MUTANTS // 20
-    assert outcomes["taken"] or kind == PROVENANCE
+    assert outcomes["taken"] or kind in (PROVENANCE, PAYLOAD)
 
 
 def test_mutants_open_nothing_run_nothing_and_import_nothing(files, reseal, audited):
@@ -104,7 +106,7 @@ def test_mutants_open_nothing_run_nothing_and_import_nothing(files, reseal, audi
     rng = random.Random(1)
     cases = []
     for data in files.values():
-        for kind, section in split(data, LIMIT)[0].items():
+        for kind, section in split(data, LIMIT).by_kind.items():
             cases += [reseal(data, kind, mutated(bytes(section), rng)) for _ in range(500)]
     _seen.clear()
     _watching = True

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tersenet.runtime as runtime
+from tersenet.container import decode, encode
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "papers/han2016_deep_compression/files"
@@ -90,6 +91,9 @@ def test_no_mutant_makes_the_runtime_leave_its_bounds(build, tmp_path):
     flags = ["-std=c++17", *SANITIZERS.split(), "-I", ROOT / "cpp"]
     subprocess.run(["c++", *flags, source, build / "libtersenet.a", "-pthread", "-o", program], check=True)
     files = [FILES / f"{name}.terse" for name in ("lenet5_published-0", "lenet_300_100_published-0")]
+    packed = tmp_path / "packed.terse"
+    packed.write_bytes(encode(decode(files[1].read_bytes()).model, "range"))
+    files.append(packed)
     done = subprocess.run([program, str(ITERATIONS), "1", *files], capture_output=True, text=True, timeout=1700)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     ran = int(done.stdout)

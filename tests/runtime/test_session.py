@@ -244,6 +244,19 @@ def test_torch_is_not_needed(lenet):
     assert done.stdout.strip() == "(2, 10)", done.stderr
 
 
+def test_a_packed_file_answers_as_a_plain_one_and_is_refused_when_damaged(lenet, tmp_path):
+    from tersenet.container import decode, encode
+
+    packed, x = tmp_path / "packed.terse", np.random.default_rng(0).random((3, 1, 28, 28), np.float32)
+    data = encode(decode(lenet.read_bytes()).model, "range")
+    assert data[6] == 2 and lenet.read_bytes()[6] == 1
+    packed.write_bytes(data)
+    agree(runtime.open(packed, threads=1)(x), torch.from_numpy(runtime.open(lenet, threads=1)(x)))
+    packed.write_bytes(data[:-1])
+    with pytest.raises(TersenetError, match=r"packed.terse: section header is cut or damaged"):
+        runtime.open(packed)
+
+
 def test_what_the_runtime_lacks_is_named(tmp_path, monkeypatch):
     """Every operation of this version has a kernel, so a weight that is computed stands in for what is missing."""
     from tersenet.container import Model, write

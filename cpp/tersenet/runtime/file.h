@@ -15,7 +15,8 @@ uint32_t crc32(const uint8_t* data, size_t size);
 // A file whose bytes stay where they are. Refuses damage, unknown versions, and more decoded bytes than max_bytes.
 struct TerseFile {
   Graph graph;
-  std::vector<StorageTree> tensors;  // one for each parameter of the graph, pointing into the file
+  std::vector<uint8_t> unpacked;     // of a packed file: its graph and the structure of its weights
+  std::vector<StorageTree> tensors;  // one for each parameter of the graph, pointing into the file and what was unpacked
   uint64_t decoded_bytes = 0;
 };
 

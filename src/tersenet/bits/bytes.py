@@ -4,6 +4,7 @@ READ FIRST
   1. A read past the end is an error that names the byte offset and what was to be read there.
   2. No count is trusted: `bytes(n)` and `text(n)` compare n with what remains before they slice.
   3. Every integer has one spelling: a varint with a needless zero byte at its end is refused.
+  4. What is coded already can lie apart from the fields around it: `payload` goes to `apart`, and comes from there.
 """
 
 import struct
@@ -14,10 +15,14 @@ _VARINT_MAX_BYTES = 10  # ceil(64 / 7): 64 bits in groups of 7
 
 
 class ByteWriter:
-    """Appends fields; `getvalue()` gives the bytes."""
+    """Appends fields; `getvalue()` gives the bytes.
 
-    def __init__(self) -> None:
+    apart   where payloads go; among the other fields unless given
+    """
+
+    def __init__(self, *, apart: "ByteWriter | None" = None) -> None:
         self._data = bytearray()
+        self.apart = self if apart is None else apart
 
     def __len__(self) -> int:
         return len(self._data)
@@ -59,17 +64,23 @@ class ByteWriter:
     def f64(self, value: float) -> None:
         self._data += struct.pack("<d", value)
 
+    def payload(self, data: "bytes | bytearray | memoryview") -> None:
+        self.apart.bytes(data)
+
     def bytes(self, data: "bytes | bytearray | memoryview") -> None:
         self._data += data
 
 
 class ByteReader:
-    """Takes fields from `data`; `what` names the whole in errors."""
+    """Takes fields from `data`; `what` names the whole in errors, `apart` is where payloads come from, if not from `data`."""
 
-    def __init__(self, data: "bytes | bytearray | memoryview", *, what: str = "data") -> None:
+    def __init__(
+        self, data: "bytes | bytearray | memoryview", *, what: str = "data", apart: "ByteReader | None" = None
+    ) -> None:
         self._data = memoryview(data).cast("B")
         self._what = what
         self._pos = 0
+        self.apart = self if apart is None else apart
 
     @property
     def offset(self) -> int:
@@ -121,6 +132,9 @@ class ByteReader:
 
     def f64(self, field: str = "f64") -> float:
         return float(struct.unpack("<d", self._take(8, field))[0])
+
+    def payload(self, count: int, field: str = "payload") -> "bytes":
+        return self.apart.bytes(count, field)
 
     def bytes(self, count: int, field: str = "bytes") -> "bytes":
         return bytes(self._take(count, field))

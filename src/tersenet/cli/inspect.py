@@ -26,15 +26,15 @@ def inspect(
 
     from tersenet.cli.text import table
     from tersenet.container import decode, default_limit, read_file
-    from tersenet.container.file import SECTIONS, VERSION, split
+    from tersenet.container.sections import SECTIONS, split
 
     data = read_file(file)
     contents = decode(data, name=str(file), max_bytes=max_bytes)
     model = contents.model
-    parts, decoded_bytes, _ = split(data, default_limit(len(data)) if max_bytes is None else max_bytes)
+    found = split(data, default_limit(len(data)) if max_bytes is None else max_bytes)
     sections = [
         {"name": SECTIONS.get(kind, f"section {kind}"), "bytes": len(part), "crc32": f"{zlib.crc32(part):08x}"}
-        for kind, part in parts.items()
+        for kind, part in found.by_kind.items()
     ]
     ledger = [
         {"name": row.name, "role": row.role, "form": row.form, "coder": row.coder, "bytes": row.size_bytes}
@@ -44,8 +44,8 @@ def inspect(
     record: dict[str, Any] = {
         "file": str(file),
         "bytes": contents.file_bytes,
-        "version": VERSION,
-        "decoded_bytes": decoded_bytes,
+        "version": found.version,
+        "decoded_bytes": found.decoded_bytes,
         "ledger": ledger,
         "sections": sections,
         "graph": _graph(model.graph),
@@ -59,7 +59,7 @@ def inspect(
     shown = [[str(one["name"]), f"{one['bytes']:,}", str(one["crc32"])] for one in sections]
     text = "\n\n".join(
         [
-            f"{file}: {contents.file_bytes:,} bytes, version {VERSION}, {decoded_bytes:,} bytes decoded",
+            f"{file}: {contents.file_bytes:,} bytes, version {found.version}, {found.decoded_bytes:,} bytes decoded",
             table(rows, ["name", "role", "form", "coder", "bytes"], "llllr"),
             table(shown, ["section", "bytes", "crc32"], "lrl"),
             "\n".join(_op_list(model.graph)),

@@ -6,8 +6,9 @@ import os
 
 import numpy as np
 
-from tersenet.container.file import GRAPH, SMALL_BYTES, WEIGHTS, default_limit, graph_of, split, working_limit
+from tersenet.container.file import default_limit, graph_of, working_limit
 from tersenet.container.io_safe import read_file
+from tersenet.container.sections import GRAPH, PAYLOAD, SMALL_BYTES, WEIGHTS, split
 from tersenet.errors import TersenetError
 from tersenet.storage.fast import decode_weights
 
@@ -38,15 +39,17 @@ def decode_dense(
 
 
 def _decode(data: bytes, max_bytes: int, threads: int) -> dict[str, np.ndarray]:
-    sections, decoded_bytes, _ = split(data, max_bytes)
+    found = split(data, max_bytes)
+    sections, decoded_bytes = found.by_kind, found.decoded_bytes
     graph = graph_of(sections[GRAPH], max_bytes)
     try:
         arrays = decode_weights(
             sections[WEIGHTS],
             list(graph.parameters),
+            payload=sections.get(PAYLOAD),
             decoded_bytes=decoded_bytes,
             # With the file and the results at most max_bytes + 1.25 decoded_bytes.
-            max_bytes=working_limit(decoded_bytes, max_bytes + decoded_bytes // 4 - len(data)),
+            max_bytes=working_limit(decoded_bytes, max_bytes + decoded_bytes // 4 - len(data) - found.unpacked_bytes),
             meant_bytes=decoded_bytes + SMALL_BYTES,
             threads=threads,
         )

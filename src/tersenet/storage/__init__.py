@@ -19,7 +19,7 @@ from tersenet.storage.grammar import (
 )
 from tersenet.storage.memory import Budget, working_bytes
 from tersenet.storage.reorder import reorder
-from tersenet.storage.serial import Part, read, size_bytes, write
+from tersenet.storage.serial import Part, read, size_bytes, write, write_to
 
 __all__ = [
     "Affine",
@@ -45,4 +45,5 @@ __all__ = [
     "walk",
     "working_bytes",
     "write",
+    "write_to",
 ]

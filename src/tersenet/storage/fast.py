@@ -26,17 +26,31 @@ def decode_bytes(data: Buffer, max_bytes: int) -> np.ndarray:
 
 
 def decode_weights(
-    section: Buffer, names: list[str], *, decoded_bytes: int, max_bytes: int, meant_bytes: int, threads: int = 2
+    section: Buffer,
+    names: list[str],
+    *,
+    payload: Buffer | None = None,
+    decoded_bytes: int,
+    max_bytes: int,
+    meant_bytes: int,
+    threads: int = 2,
 ) -> list[np.ndarray]:
     """The arrays of a file's weights section, one for each name; see spec/format.md section 4.
 
+    payload         what lies apart from the section, in a file of version 2
     decoded_bytes   what the header declares: four bytes for each element
     max_bytes       what decoding may hold at once beside the results
     meant_bytes     the size from which the limit on work follows, see Budget
     """
     try:
         arrays: list[np.ndarray] = _core.decode_weights(
-            _as_array(section), names, decoded_bytes, _clamped(max_bytes), _clamped(meant_bytes), threads
+            _as_array(section),
+            None if payload is None else _as_array(payload),
+            names,
+            decoded_bytes,
+            _clamped(max_bytes),
+            _clamped(meant_bytes),
+            threads,
         )
     except ValueError as error:
         raise TersenetError(str(error)) from None

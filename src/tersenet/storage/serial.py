@@ -1,7 +1,8 @@
 """Storage trees to bytes and back, exactly as spec/format.md section 4 lays them out.
 
 The first byte of a node is its tag (low four bits) and a variant (high four bits). Reading charges every array to
-a Budget before it is made, so that a file can not ask for more memory than its reader allows.
+a Budget before it is made, so that a file can not ask for more memory than its reader allows. Where payloads lie apart
+(section 2, version 2), the bytes of more than one number are such, and leaves are counted by their payloads.
 """
 
 from __future__ import annotations
@@ -46,9 +47,15 @@ class Part:
 def write(node: Storage, coder: str) -> tuple[bytes, list[Part]]:
     """The bytes of a tree with its integer streams under `coder` (or raw where that is smaller), and its leaves."""
     out = ByteWriter()
+    parts = write_to(out, node, coder)
+    return out.getvalue(), parts
+
+
+def write_to(out: ByteWriter, node: Storage, coder: str) -> list[Part]:
+    """Append a tree to `out`; see `write`. What lies apart is not in the leaves' sizes."""
     parts: list[Part] = []
     _write(node, coder, out, parts, "values", MAX_DEPTH)
-    return out.getvalue(), parts
+    return parts
 
 
 def read(reader: ByteReader, name: str, budget: Budget) -> tuple[Storage, list[Part]]:
@@ -84,7 +91,7 @@ def _write(node: Storage, coder: str, out: ByteWriter, parts: list[Part], role: 
         out.varint(node.alphabet - 1)
         out.varint(len(node.stream.values))
         out.varint(len(data))
-        out.bytes(data)
+        _put(out, data, len(node.stream.values))
         parts.append(Part(role, used, len(out) - start))
     elif isinstance(node, Floats):
         tag(FLOATS, (node.values.dtype == np.float16) | node.planes << 1)
@@ -94,7 +101,7 @@ def _write(node: Storage, coder: str, out: ByteWriter, parts: list[Part], role: 
             for plane in little.view(np.uint8).reshape(-1, little.dtype.itemsize).T:
                 below(Integers(IntStream(name=role, values=plane, alphabet=256)), role)
         else:
-            out.bytes(little.tobytes())
+            _put(out, little.tobytes(), len(little))
             parts.append(Part(role, "raw", len(out) - start))
     elif isinstance(node, Affine):
         tag(AFFINE)
@@ -137,6 +144,22 @@ def _write(node: Storage, coder: str, out: ByteWriter, parts: list[Part], role: 
         raise TypeError(f"not a storage node: {type(node).__name__}")
 
 
+def _put(out: ByteWriter, data: bytes, n: int) -> None:
+    """The bytes of n numbers: one number is a field like others."""
+    (out.payload if n > 1 else out.bytes)(data)
+
+
+def _take(reader: ByteReader, size: int, n: int) -> bytes:
+    return (reader.payload if n > 1 else reader.bytes)(size)
+
+
+def _counted(reader: ByteReader, start: int, payload_bytes: int, n: int) -> int:
+    """Bytes of a leaf that begins at `start`: where payloads lie apart, its payload's."""
+    if reader.apart is reader:
+        return reader.offset - start
+    return payload_bytes if n > 1 else 0
+
+
 def _read(reader: ByteReader, name: str, budget: Budget, parts: list[Part], role: str, depth: int) -> Storage:
     start = reader.offset
     if depth == 0:
@@ -158,7 +181,7 @@ def _read(reader: ByteReader, name: str, budget: Budget, parts: list[Part], role
         variant_below(4)
         node = Floats(_read_floats(reader, name, budget, parts, role, variant, start), bool(variant & 2))
         if not variant & 2:
-            parts.append(Part(role, "raw", reader.offset - start))
+            parts.append(Part(role, "raw", _counted(reader, start, node.values.nbytes, len(node.values))))
         return node
     if kind == AFFINE:
         variant_below(1)
@@ -221,9 +244,9 @@ def _read_integers(
     size = n * dtype_for(alphabet).itemsize
     budget.charge(size, f"{name}: a stream of {n:,} integers at byte {start}")
     budget.work(size, f"{name}: a stream of {n:,} integers at byte {start}")
-    data = reader.bytes(reader.varint())
+    data = _take(reader, reader.varint(), n)
     stream = get_coder(coder).decode(data, name=f"{name} {role}", alphabet=alphabet, n=n)
-    parts.append(Part(role, coder, reader.offset - start))
+    parts.append(Part(role, coder, _counted(reader, start, len(data), n)))
     return Integers(stream)
 
 
@@ -236,7 +259,7 @@ def _read_floats(
     budget.charge(n * dtype.itemsize, f"{name}: a table of {n:,} floats at byte {start}")
     budget.work(n * 4, f"{name}: a table of {n:,} floats at byte {start}")
     if not variant & 2:
-        return np.frombuffer(reader.bytes(n * dtype.itemsize), dtype).astype(dtype.newbyteorder("="))
+        return np.frombuffer(_take(reader, n * dtype.itemsize, n), dtype).astype(dtype.newbyteorder("="))
     planes = np.empty((n, dtype.itemsize), np.uint8)
     for k in range(dtype.itemsize):
         plane_start = reader.offset

@@ -259,7 +259,7 @@ def _walk(head: Head, alphabet: int, coded: list[int], n: int, bit: Bit, *, read
         model.end(before)
 
 
-class _Writer:
+class RangeWriter:
     """`low` is the low end of the range below the bytes that are out; bit 32 of it is a carry into them."""
 
     def __init__(self) -> None:
@@ -297,7 +297,7 @@ class _Writer:
         return bytes(self.out)
 
 
-class _Reader:
+class RangeReader:
     """`code` is the last four bytes, minus the low end of the range."""
 
     def __init__(self, data: bytes) -> None:
@@ -353,7 +353,7 @@ def encode_as(head: Head, values: list[int], alphabet: int) -> bytes:
     if head.differences:
         half = alphabet >> 1
         values = [(v - last + half) % alphabet for v, last in zip(values, [0, *values[:-1]], strict=True)]
-    out = _Writer()
+    out = RangeWriter()
     _walk(head, alphabet, values, len(values), out.bit, read=False)
     return _head_bytes(head, alphabet) + out.finish()
 
@@ -473,7 +473,7 @@ def decode(data: bytes, *, alphabet: int, n: int) -> np.ndarray:
     if n > 8 * (len(data) - start) << DECISION_LOG2:
         raise TersenetError(f"{len(data) - start} bytes cannot hold {n} values")
     coded: list[int] = []
-    code = _Reader(data[start:])
+    code = RangeReader(data[start:])
     _walk(head, alphabet, coded, n, code.bit, read=True)
     code.expect_end()
     values = np.array(coded, np.int64)
