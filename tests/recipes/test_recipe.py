@@ -34,6 +34,8 @@ def test_shipped_recipes_survive_the_way_through_yaml_and_through_a_file(name):
         ("steps: [{id: store, bits: 17}]", "steps.0.store.codebook.bits"),
         ("steps: [{id: train, train: {epochs: 1, lr: -1}}]", "steps.0.train.train.lr"),
         ("coder: zip", "coder"),
+        ("steps: [{id: quantize, inputs: synthetic, augment: flip}]", "synthetic inputs are not moved"),
+        ("steps: [{id: quantize, inputs: synthetic, examples: 0}]", "synthetic inputs are not moved"),
         ("steps: [{id: quantize, trellis: 5}]\ncoder: range", "steps.0.quantize.trellis"),
         ("steps: [{id: quantize, trellis: 32}]\ncoder: rans", "step 1 rounds along a trellis"),
         ("steps: [{id: distill, train: {epochs: 1}, teacher: {mixup: 0.5}}]", "mixup is of views"),
@@ -89,9 +91,9 @@ def test_a_schema_for_editors_names_every_step():
     assert all(word in text for word in ("prune", "store", "round", "iterations", "huffman"))
 
 
-def test_one_shot_asks_for_data_and_weights_only_does_not():
+def test_one_shot_asks_for_data_and_what_needs_none_does_not():
     assert load_recipe("oneshot").trains
-    assert not load_recipe("weights-only").trains
+    assert not load_recipe("weights-only").trains and not load_recipe("data-free").trains
 
 
 def test_a_gentler_quantize_is_finer_until_there_is_nothing_finer():

@@ -4,5 +4,6 @@ from tersenet.calibration.batchnorm import recalibrate_batchnorm
 from tersenet.calibration.collect import collect
 from tersenet.calibration.sample import sample_batches
 from tersenet.calibration.statistics import LayerStatistics
+from tersenet.calibration.synthetic import synthetic_batches
 
-__all__ = ["LayerStatistics", "collect", "recalibrate_batchnorm", "sample_batches"]
+__all__ = ["LayerStatistics", "collect", "recalibrate_batchnorm", "sample_batches", "synthetic_batches"]

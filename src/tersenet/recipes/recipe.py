@@ -106,7 +106,7 @@ class Recipe(BaseModel):
         changed = [step.at_quality(quality) for step in self.steps]
         if all(step is None for step in changed):
             raise TersenetError(
-                f"recipe {self.name} has no step with a quality; smallest, oneshot and weights-only have one"
+                f"recipe {self.name} has no step with a quality; smallest, oneshot, data-free and weights-only have one"
             )
         return self.model_copy(update={"steps": tuple(new or old for new, old in zip(changed, self.steps))})
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
-from pydantic import Field
+from pydantic import Field, model_validator
+from torch import Tensor
 
-from tersenet.calibration import sample_batches
+from tersenet.calibration import sample_batches, synthetic_batches
 from tersenet.calibration.batches import checked_inputs
 from tersenet.graph import Network, fold_batchnorm
 from tersenet.methods.curvature import Outputs
@@ -24,7 +25,10 @@ class Quantize(Step):
 
     id: Literal["quantize"] = "quantize"
     quality: Annotated[float, Ge(0), Le(100)] = Field(50, description="20 more halve the steps: a bit a weight more")
-    examples: Annotated[int, Ge(0)] = Field(512, description="training inputs to calibrate on; 0 takes weights alone")
+    examples: Annotated[int, Ge(0)] = Field(512, description="inputs to calibrate on; 0 takes weights alone")
+    inputs: Literal["training", "synthetic"] = Field(
+        "training", description="synthetic: made to give BatchNorm its running statistics; no data is read"
+    )
     batch_size: Annotated[int, Ge(2)] = 128
     augment: Augment = Field("none", description="moves of these inputs; as in training they say more of others")
     rate_weight: Annotated[float, Ge(0)] = Field(0.03, description="price of a bit, in squared steps")
@@ -37,24 +41,37 @@ class Quantize(Step):
     )
     outputs: Outputs = Field("classes", description="what the network answers: scores of classes, or values")
 
+    @model_validator(mode="after")
+    def _made_or_moved(self) -> Quantize:
+        if self.inputs == "synthetic" and (self.augment != "none" or not self.examples):
+            raise ValueError(
+                "synthetic inputs are not moved, and examples says how many are made; drop augment or inputs"
+            )
+        return self
+
     @property
     def needs_data(self) -> bool:
-        return self.examples > 0 or super().needs_data
+        return (self.examples > 0 and self.inputs == "training") or super().needs_data
 
     def under(self, coder: str) -> Quantize:
         return self if coder == "range" or not self.trellis else self.model_copy(update={"trellis": 0})
 
     def change(self, network: Network, at: Situation) -> Changed:
+        batches = self._batches(network, at)
         network = fold_batchnorm(network)
         chosen = ("quality", "rate_weight", "damping", "vector_bits", "dct", "uneven", "trellis")
         rounding = Rounding(**{name: getattr(self, name) for name in chosen})
-        batches = None
-        if self.examples:
-            sampled = sample_batches(at.train, self.examples, self.batch_size, at.seed, augment=self.augment)
-            # The labels that a batch ends with stay unread.
-            batches = list(checked_inputs(network, sampled))
         round_network(network, batches, rounding, outputs=self.outputs)
         return network, []
+
+    def _batches(self, network: Network, at: Situation) -> list[tuple[Tensor, ...]] | None:
+        if not self.examples:
+            return None
+        if self.inputs == "synthetic":
+            return synthetic_batches(network, self.examples, self.batch_size, at.seed)
+        sampled = sample_batches(at.train, self.examples, self.batch_size, at.seed, augment=self.augment)
+        # The labels that a batch ends with stay unread.
+        return list(checked_inputs(network, sampled))
 
     def at_quality(self, quality: float) -> Quantize:
         return self.model_copy(update={"quality": quality})
