@@ -45,7 +45,7 @@ def synthetic_batches(
     shape = network.graph.inputs[0].shape
     modes = {module: module.training for module in network.modules()}
     network.eval()
-    made = []
+    made: list[tuple[Tensor, ...]] = []
     try:
         with network.frozen_weights(), torch.enable_grad():
             for start in range(0, examples, batch_size):
