@@ -11,6 +11,7 @@ from typing import Any
 
 from tersenet.bits import ByteReader, ByteWriter
 from tersenet.coding import CODERS
+from tersenet.coding.packed import pack
 from tersenet.container.io_safe import atomic_write, read_file
 from tersenet.container.model import Model
 from tersenet.container.sections import (
@@ -29,7 +30,7 @@ from tersenet.errors import TersenetError
 from tersenet.ir import Graph
 from tersenet.ir import read as read_graph
 from tersenet.ir import write as write_graph
-from tersenet.storage import Budget, Storage, describe
+from tersenet.storage import Budget, Storage, describe, size_bytes
 from tersenet.storage import read as read_storage
 from tersenet.storage import write as write_storage
 from tersenet.storage import write_to as write_storage_to
@@ -97,6 +98,16 @@ def _weights(model: Model, coder: str) -> dict[int, bytes]:
         weights.varint(len(data))
         weights.bytes(data)
     return {WEIGHTS: weights.getvalue()}
+
+
+def tensor_bytes(tensor: Storage, coder: str) -> int:
+    """What a tensor takes in a file; in a packed one about that, as its structure is packed with all others'."""
+    if coder != PACKING:
+        return size_bytes(tensor, coder)
+    payload = ByteWriter()
+    structure = ByteWriter(apart=payload)
+    write_storage_to(structure, tensor, coder)
+    return len(payload) + len(pack(structure.getvalue()))
 
 
 def with_graph(data: bytes, change: Callable[[Graph], Graph], *, max_bytes: int | None = None) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tersenet.coding import CODERS
 from tersenet.container import Model
-from tersenet.storage import size_bytes
+from tersenet.container.file import tensor_bytes
 
 
 def coder_bytes(model: Model) -> dict[str, dict[str, int]]:
@@ -13,4 +13,4 @@ def coder_bytes(model: Model) -> dict[str, dict[str, int]]:
     Layouts were chosen for the file's own coder, so another one might take somewhat less with another layout. A stream
     that is smaller raw is counted raw, as in a file.
     """
-    return {name: {coder: size_bytes(tree, coder) for coder in CODERS} for name, tree in model.tensors.items()}
+    return {name: {coder: tensor_bytes(tree, coder) for coder in CODERS} for name, tree in model.tensors.items()}

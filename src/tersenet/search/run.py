@@ -21,6 +21,7 @@ from typing import Any
 
 from tersenet.artifact import stored
 from tersenet.calibration import recalibrate_batchnorm, sample_batches
+from tersenet.container.file import tensor_bytes
 from tersenet.errors import TersenetError
 from tersenet.graph import Network
 from tersenet.recipes.fingerprint import add_data, add_network, check_finite
@@ -28,7 +29,6 @@ from tersenet.search.alone import SHARES, Target, changed, check_levels, check_m
 from tersenet.search.order import coarse_first
 from tersenet.search.record import Point, Sensitivity
 from tersenet.search.resume import check_budget, check_examples, measure_all, metric_name, opened
-from tersenet.storage import size_bytes
 from tersenet.training.evaluate import Score, evaluate
 
 LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
@@ -158,7 +158,7 @@ class _Search:
         return self.before[name]
 
     def _bytes(self, network: Network, name: str) -> int:
-        return size_bytes(stored(network, name, self.coder), self.coder)
+        return tensor_bytes(stored(network, name, self.coder), self.coder)
 
 
 def _asked(
