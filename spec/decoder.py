@@ -127,7 +127,7 @@ def packed_sections(data, max_bytes):
     except Refused as error:
         raise Refused(f"section header: {error}") from None
     need(400 * graph <= max_bytes + (1 << 20), f"section graph: {graph} bytes, above the limit")
-    need(structure <= max_bytes + (1 << 20), f"section weights: a structure of {structure} bytes, above the limit")
+    need(structure <= 4 * elements + (1 << 20), f"section weights: a structure of {structure} bytes, above the limit")
     try:
         plain = unpacked(reader.take(packed), graph + structure)
     except Refused as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +87,8 @@ def encode(model: Model, coder: str = "huffman") -> bytes:
 
 def _weights(model: Model, coder: str) -> dict[int, bytes]:
     if coder == PACKING:
-        payload = ByteWriter()
-        structure = ByteWriter(apart=payload)
-        for tensor in model.tensors.values():
-            write_storage_to(structure, tensor, coder)
-        return {WEIGHTS: structure.getvalue(), PAYLOAD: payload.getvalue()}
+        structure, payload = _structure_and_payload(model.tensors.values(), coder)
+        return {WEIGHTS: structure, PAYLOAD: payload}
     weights = ByteWriter()
     for tensor in model.tensors.values():
         data, _ = write_storage(tensor, coder)
@@ -100,14 +97,20 @@ def _weights(model: Model, coder: str) -> dict[int, bytes]:
     return {WEIGHTS: weights.getvalue()}
 
 
+def _structure_and_payload(tensors: Iterable[Storage], coder: str) -> tuple[bytes, bytes]:
+    payload = ByteWriter()
+    structure = ByteWriter(apart=payload)
+    for tensor in tensors:
+        write_storage_to(structure, tensor, coder)
+    return structure.getvalue(), payload.getvalue()
+
+
 def tensor_bytes(tensor: Storage, coder: str) -> int:
     """What a tensor takes in a file; in a packed one about that, as its structure is packed with all others'."""
     if coder != PACKING:
         return size_bytes(tensor, coder)
-    payload = ByteWriter()
-    structure = ByteWriter(apart=payload)
-    write_storage_to(structure, tensor, coder)
-    return len(payload) + len(pack(structure.getvalue()))
+    structure, payload = _structure_and_payload([tensor], coder)
+    return len(payload) + len(pack(structure))
 
 
 def with_graph(data: bytes, change: Callable[[Graph], Graph], *, max_bytes: int | None = None) -> bytes:

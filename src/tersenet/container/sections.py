@@ -39,7 +39,6 @@ class Sections:
     decoded_bytes  as the header declares
     header_bytes   of the file: all that is no section
     packed_bytes   of the file: what graph and weights take together, in a packed one
-    unpacked_bytes what they take in memory, beside the file
     """
 
     version: int
@@ -47,7 +46,11 @@ class Sections:
     decoded_bytes: int
     header_bytes: int
     packed_bytes: int = 0
-    unpacked_bytes: int = 0
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """What graph and weights take in memory beside a packed file; a plain one holds them itself."""
+        return len(self.by_kind[GRAPH]) + len(self.by_kind[WEIGHTS]) if self.version == PACKED else 0
 
 
 def joined(sections: Mapping[int, bytes | memoryview], decoded_bytes: int) -> bytes:
@@ -141,10 +144,11 @@ def _split_packed(data: bytes, max_bytes: int) -> Sections:
     elements, graph, weights, packed, provenance = (reader.varint() for _ in range(5))
     decoded_bytes = _within(4 * elements, max_bytes)
     check_graph_bytes(graph, max_bytes)
-    if weights > max_bytes + SMALL_BYTES:
+    # A node takes less than 80 bytes of it and is charged 1 KiB of 8 D + 1 MiB, so no file that can be read has more.
+    if weights > decoded_bytes + SMALL_BYTES:
         raise TersenetError(
-            f"section weights: a structure of {weights:,} bytes is declared, above the limit of {max_bytes:,}; "
-            "pass a larger max_bytes if the file is trusted"
+            f"section weights: a structure of {weights:,} bytes is declared for {decoded_bytes:,} decoded bytes, above the "
+            f"limit of {decoded_bytes + SMALL_BYTES:,}"
         )
     if packed + provenance > reader.remaining:
         raise TersenetError(
@@ -157,7 +161,7 @@ def _split_packed(data: bytes, max_bytes: int) -> Sections:
     by_kind = {GRAPH: unpacked[:graph], WEIGHTS: unpacked[graph:], PAYLOAD: view[start + packed : end]}
     if provenance:
         by_kind[PROVENANCE] = view[end:]
-    return Sections(PACKED, by_kind, decoded_bytes, start, packed, len(unpacked))
+    return Sections(PACKED, by_kind, decoded_bytes, start, packed)
 
 
 def _within(decoded_bytes: int, max_bytes: int) -> int:
