@@ -116,6 +116,28 @@ Sections split_packed(TerseFile& file, const uint8_t* data, size_t size, uint64_
   return found;
 }
 
+// The trees of all tensors, compared with what the graph and the header declare.
+void read_weights(TerseFile& file, const Sections& found, StorageBudget& budget) {
+  const std::vector<GraphParameter>& parameters = file.graph.parameters;
+  ByteCursor apart(found.payload.data, found.payload.size);
+  uint64_t total = 0;
+  StorageTree::parse_all(found.weights.data, found.weights.size, found.packed ? &apart : nullptr, parameters.size(), budget,
+                         [&](size_t i) { return parameters[i].name; },
+                         [&](size_t i, StorageTree&& tree) {
+                           const StorageNode& top = tree.top();
+                           const char* dtype = kDtypeNames[parameters[i].dtype];
+                           if (top.is_float != (std::strstr(dtype, "float") != nullptr)) {
+                             refuse("tensor '" + parameters[i].name + "' is declared " + dtype + " but stored otherwise");
+                           }
+                           total += 4 * top.numel;
+                           if (total > file.decoded_bytes) {
+                             refuse("tensor '" + parameters[i].name + "' brings the decoded size above the " + str(file.decoded_bytes) + " bytes declared");
+                           }
+                           file.tensors.push_back(std::move(tree));
+                         });
+  if (total != file.decoded_bytes) refuse("the tensors decode to " + str(total) + " bytes; the header declares " + str(file.decoded_bytes));
+}
+
 }  // namespace
 
 uint32_t crc32(const uint8_t* data, size_t size) {
@@ -149,24 +171,11 @@ TerseFile read_terse(const uint8_t* data, size_t size, uint64_t max_bytes) {
     refuse(std::string("section graph: ") + error.what());
   }
   StorageBudget budget(kIntermediate * std::min(file.decoded_bytes, kMaxBudget / kIntermediate) + kSmallBytes, file.decoded_bytes + kSmallBytes);
-  ByteCursor apart(found.payload.data, found.payload.size);
-  uint64_t total = 0;
-  const std::vector<GraphParameter>& parameters = file.graph.parameters;
-  const auto named = [&](size_t i) { return "section weights: " + parameters[i].name; };
-  StorageTree::parse_all(found.weights.data, found.weights.size, found.packed ? &apart : nullptr, parameters.size(), budget, named,
-                         [&](size_t i, StorageTree&& tree) {
-                           const StorageNode& top = tree.top();
-                           const char* dtype = kDtypeNames[parameters[i].dtype];
-                           if (top.is_float != (std::strstr(dtype, "float") != nullptr)) {
-                             refuse("section weights: tensor '" + parameters[i].name + "' is declared " + dtype + " but stored otherwise");
-                           }
-                           total += 4 * top.numel;
-                           if (total > file.decoded_bytes) {
-                             refuse("section weights: tensor '" + parameters[i].name + "' brings the decoded size above the " + str(file.decoded_bytes) + " bytes declared");
-                           }
-                           file.tensors.push_back(std::move(tree));
-                         });
-  if (total != file.decoded_bytes) refuse("section weights: the tensors decode to " + str(total) + " bytes; the header declares " + str(file.decoded_bytes));
+  try {
+    read_weights(file, found, budget);
+  } catch (const std::invalid_argument& error) {
+    refuse(std::string("section weights: ") + error.what());
+  }
   return file;
 }
 

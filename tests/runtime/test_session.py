@@ -22,6 +22,7 @@ from tersenet.zoo import NETWORKS, example_inputs, network
 
 LARGE = {"vgg16", "alexnet", "resnet110", "resnet44"}
 FILES = Path(__file__).parents[2] / "papers/han2016_deep_compression/files"
+SPEC = Path(__file__).parents[2] / "spec/vectors"
 
 
 def saved(name: str, folder: Path) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...], Path]:
@@ -255,6 +256,13 @@ def test_a_packed_file_answers_as_a_plain_one_and_is_refused_when_damaged(lenet,
     packed.write_bytes(data[:-1])
     with pytest.raises(TersenetError, match=r"packed.terse: section header is cut or damaged"):
         runtime.open(packed)
+
+
+@pytest.mark.parametrize("path", sorted((SPEC / "faulty").glob("v2_*.terse")), ids=lambda path: path.stem)
+def test_a_faulty_packed_file_is_refused_with_its_section(path):
+    section = json.loads((SPEC / "expected.json").read_text(encoding="utf-8"))[f"faulty/{path.name}"]["section"]
+    with pytest.raises(TersenetError, match=f"section {section}"):
+        runtime.open(path)
 
 
 def test_what_the_runtime_lacks_is_named(tmp_path, monkeypatch):
