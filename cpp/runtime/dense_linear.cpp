@@ -55,12 +55,12 @@ class PanelLinear : public LinearKernel {
     pool.run((batch + kPanel - 1) / kPanel, [&](size_t chunk, int worker) {
       const size_t first = chunk * kPanel, width = std::min<size_t>(kPanel, batch - first);
       const size_t panel_size = size_t(std::min(kTileDepth, matrix_->depth())) * kPanel;
-      float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + matrix_->acc_size()) * sizeof(float)));
+      float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + PanelMatrix::acc_size(matrix_->rows())) * sizeof(float)));
       float* acc = panel + panel_size;
       std::memset(panel, 0, panel_size * sizeof(float));
       for (uint32_t t = 0; t < matrix_->tiles(); ++t) {
         transpose(x + first * matrix_->depth() + t * kTileDepth, width, matrix_->tile_depth(t), panel);
-        matrix_->multiply(t, panel, int(width), acc);
+        matrix_->multiply(t, 0, matrix_->rows(), panel, int(width), acc);
       }
       store(acc, first, width, epilogue, y);
     });

@@ -18,7 +18,7 @@ ConvShape of_quads(ConvShape shape) {
 class PanelConv8 : public ConvKernel {
  public:
   PanelConv8(const Matrix& weight, const ConvShape& shape, const Int8Kernels& kernels, const PanelKernels& panels, const std::optional<Int8Range>& range, const std::string& name)
-      : name_(name), shape_(shape), quads_(of_quads(shape)), kernels_(kernels), range_(range), panels_(panels), image_(quads_, panels.split), tiles_(quads_, image_), weight_(int8_weight(weight)) {
+      : name_(name), shape_(shape), quads_(of_quads(shape)), kernels_(kernels), range_(range), panels_(panels), image_(quads_, panels), tiles_(quads_, image_), weight_(int8_weight(weight)) {
     depth_ = quads_.in_channels / shape.groups * shape.kernel_h * shape.kernel_w;
     rows_ = shape.out_channels / shape.groups;
     blocks_ = (rows_ + kPanelRows - 1) / kPanelRows;

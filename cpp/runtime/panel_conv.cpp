@@ -7,13 +7,15 @@ namespace {
 
 constexpr size_t kWorthThreads = 1000000;  // multiplications: about 15 us of one thread
 constexpr size_t kWorthCopy = 100000;      // floats: the same
+constexpr uint32_t kWholeDepth = 1152;     // of a panel that fits in a second-level cache beside weights
+constexpr uint32_t kStripRows = 4 * kPanelRows;
 
 using MakeMatrix = std::unique_ptr<PanelMatrix> (*)(const Matrix&, uint32_t, uint32_t, const PanelKernels&);
 
 class PanelConv : public ConvKernel {
  public:
   PanelConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels, MakeMatrix make, const std::string& name)
-      : name_(name + "/" + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels.split), tiles_(shape, image_) {
+      : name_(name + "/" + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels), tiles_(shape, image_) {
     const uint32_t rows = shape.out_channels / shape.groups;
     for (uint32_t g = 0; g < shape.groups; ++g) matrices_.push_back(make(weight, g * rows, rows, kernels));
     work_ = weight.entries() * shape.out_h * shape.out_w;
@@ -61,16 +63,23 @@ class PanelConv : public ConvKernel {
                 int worker) const {
     const size_t area = size_t(shape_.out_h) * shape_.out_w, pixel = tile * kPanel;
     const int width = int(std::min<size_t>(kPanel, area - pixel));
-    const size_t panel_size = (size_t(std::min(kTileDepth, matrix.depth())) + 1) * kPanel;
-    float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + matrix.acc_size()) * sizeof(float)));
+    // Strips of rows are finished while their sums are near, where the whole panel is; else all rows take turns.
+    const bool whole = matrix.depth() <= kWholeDepth;
+    const uint32_t gathered = whole ? matrix.depth() : kTileDepth, strip = whole ? kStripRows : matrix.rows();
+    const size_t panel_size = (size_t(gathered) + 1) * kPanel;
+    float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + PanelMatrix::acc_size(strip)) * sizeof(float)));
     float* acc = panel + panel_size;
-    for (uint32_t t = 0; t < matrix.tiles(); ++t) {
-      tiles_.gather(kernels_, image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
-      matrix.multiply(t, panel, width, acc);
-    }
-    for (uint32_t r = 0; r < matrix.rows(); ++r) {
-      const size_t row = first_row + r, at = row * area + pixel;
-      kernels_.finish(epilogue, row, acc + size_t(r) * kPanel, residual ? residual + at : nullptr, width, y + at);
+    if (whole) tiles_.gather(kernels_, image, tile, 0, matrix.depth(), panel);
+    for (uint32_t from = 0; from < matrix.rows(); from += strip) {
+      const uint32_t rows = std::min(strip, matrix.rows() - from);
+      for (uint32_t t = 0; t < matrix.tiles(); ++t) {
+        if (!whole) tiles_.gather(kernels_, image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
+        matrix.multiply(t, from, rows, whole ? panel + size_t(t) * kTileDepth * kPanel : panel, width, acc);
+      }
+      for (uint32_t r = 0; r < rows; ++r) {
+        const size_t row = first_row + from + r, at = row * area + pixel;
+        kernels_.finish(epilogue, row, acc + size_t(r) * kPanel, residual ? residual + at : nullptr, width, y + at);
+      }
     }
   }
 };
@@ -79,7 +88,7 @@ class PanelConv : public ConvKernel {
 class DepthwiseConv : public ConvKernel {
  public:
   DepthwiseConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels)
-      : name_(std::string("depthwise/") + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels.split), weight_(dense_values(weight)) {
+      : name_(std::string("depthwise/") + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels), weight_(dense_values(weight)) {
     for (uint32_t ky = 0; ky < shape.kernel_h; ++ky) {
       for (uint32_t kx = 0; kx < shape.kernel_w; ++kx) tap_.push_back(image_.at(0, size_t(ky) * shape.dilation_h, size_t(kx) * shape.dilation_w));
     }
@@ -88,25 +97,18 @@ class DepthwiseConv : public ConvKernel {
   const char* name() const override { return name_.c_str(); }
   size_t bytes() const override { return weight_.size() * sizeof(float) + tap_.size() * sizeof(size_t); }
 
-  // The whole plane is one row of out_h * width: what falls on the padding is left out when it is stored.
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
     const ConvShape& s = shape_;
-    const size_t area = size_t(s.out_h) * s.out_w, in_area = size_t(s.in_h) * s.in_w, flat = s.out_h * image_.width();
-    const size_t each = s.out_channels / s.groups, taps = tap_.size();
-    const size_t image_size = image_.channel_size() + PhasedImage::kSlack, flat_size = (flat + 63) / 16 * 16;
+    const size_t area = size_t(s.out_h) * s.out_w, in_area = size_t(s.in_h) * s.in_w, each = s.out_channels / s.groups;
+    const Depthwise depthwise{tap_.data(), int(tap_.size()), image_.width(), s.out_h, s.out_w};
     pool.run(batch * s.in_channels, [&](size_t chunk, int worker) {
-      float* image = static_cast<float*>(pool.scratch(worker, (image_size + flat_size + area) * sizeof(float)));
-      float *row = image + image_size, *packed = row + flat_size;
+      float* image = static_cast<float*>(pool.scratch(worker, (image_.channel_size() + PhasedImage::kSlack) * sizeof(float)));
       image_.fill(x + chunk * in_area, image);
-      std::vector<const float*> from(taps);
-      for (size_t t = 0; t < taps; ++t) from[t] = image + tap_[t];
-      for (size_t k = 0; k < each; ++k) {
-        const size_t out = chunk * each + k, channel = out % s.out_channels;
-        kernels_.depthwise(from.data(), weight_.data() + channel * taps, int(taps), int(flat), row);
-        for (size_t oy = 0; oy < s.out_h; ++oy) std::memcpy(packed + oy * s.out_w, row + oy * image_.width(), s.out_w * sizeof(float));
-        kernels_.finish(epilogue, channel, packed, epilogue.residual ? epilogue.residual + out * area : nullptr, int(area), y + out * area);
+      for (size_t out = chunk * each; out < (chunk + 1) * each; ++out) {
+        const size_t channel = out % s.out_channels;
+        kernels_.depthwise(depthwise, image, weight_.data() + channel * tap_.size(), epilogue, channel, epilogue.residual ? epilogue.residual + out * area : nullptr, y + out * area);
       }
-    }, batch * s.out_channels * area * taps > kWorthThreads / 4);
+    }, batch * s.out_channels * area * tap_.size() > kWorthThreads / 4);
   }
 
  private:

@@ -22,10 +22,9 @@ class DensePanelMatrix : public PanelMatrix {
 
   size_t bytes() const override { return packed_.size_bytes(); }
 
-  void multiply(uint32_t tile, const float* panel, int width, float* acc) const override {
-    for (uint32_t block = 0; block < blocks_; ++block) {
-      const int rows = int(std::min<uint32_t>(kPanelRows, rows_ - block * kPanelRows));
-      multiply_(packed_.data() + start(tile, block), rows, tile_depth(tile), panel, width, acc + size_t(block) * kPanelRows * kPanel, tile == 0);
+  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, int width, float* acc) const override {
+    for (uint32_t r = 0; r < rows; r += kPanelRows) {
+      multiply_(packed_.data() + start(tile, (from + r) / kPanelRows), int(std::min<uint32_t>(kPanelRows, rows - r)), tile_depth(tile), panel, width, acc + size_t(r) * kPanel, tile == 0);
     }
   }
 
@@ -67,8 +66,8 @@ class SparsePanelMatrix : public PanelMatrix {
 
   size_t bytes() const override { return start_.size() * 4 + col_.size() * 2 + value_.size() * 4; }
 
-  void multiply(uint32_t tile, const float* panel, int width, float* acc) const override {
-    multiply_(start_.data() + size_t(tile) * rows_, col_.data(), value_.data(), rows_, panel, width, acc, tile == 0);
+  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, int width, float* acc) const override {
+    multiply_(start_.data() + size_t(tile) * rows_ + from, col_.data(), value_.data(), rows, panel, width, acc, tile == 0);
   }
 
  private:

@@ -20,14 +20,15 @@ class PanelMatrix {
  public:
   virtual ~PanelMatrix() = default;
   virtual size_t bytes() const = 0;
-  // acc (rows padded to whole blocks, kPanel apart) = or += tile `tile` times `panel`, which holds that tile's columns.
-  virtual void multiply(uint32_t tile, const float* panel, int width, float* acc) const = 0;
+  // acc (rows kPanel apart, padded to whole blocks) = or += rows [from, from + rows) of tile `tile` times `panel`, which
+  // holds that tile's columns; `from` is a multiple of kPanelRows.
+  virtual void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, int width, float* acc) const = 0;
 
   uint32_t rows() const { return rows_; }
   uint32_t depth() const { return depth_; }
   uint32_t tiles() const { return (depth_ + kTileDepth - 1) / kTileDepth; }
   uint32_t tile_depth(uint32_t tile) const { return std::min(kTileDepth, depth_ - tile * kTileDepth); }
-  size_t acc_size() const { return size_t((rows_ + kPanelRows - 1) / kPanelRows * kPanelRows) * kPanel; }
+  static size_t acc_size(uint32_t rows) { return size_t((rows + kPanelRows - 1) / kPanelRows * kPanelRows) * kPanel; }
 
  protected:
   PanelMatrix(uint32_t rows, uint32_t depth) : rows_(rows), depth_(depth) {}

@@ -16,9 +16,15 @@ inline vec v_min(vec bound, vec x) { return bound < x ? bound : x; }
 inline vec v_max(vec bound, vec x) { return bound > x ? bound : x; }
 inline vec v_larger(vec a, vec b) { return (b > a) | (b != b) ? b : a; }
 
-inline void v_split(const float* x, float* even, float* odd) {
-  *even = x[0];
-  *odd = x[1];
+inline vec v_load_part(const float* x, int n) { return n ? *x : 0; }
+
+inline void v_store_part(float* y, vec v, int n) {
+  if (n) *y = v;
+}
+
+inline void v_split(vec a, vec b, vec& even, vec& odd) {
+  even = a;
+  odd = b;
 }
 }  // namespace
 }  // namespace tersenet
@@ -27,6 +33,6 @@ inline void v_split(const float* x, float* even, float* odd) {
 
 namespace tersenet {
 
-PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_split}; }
+PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split}; }
 
 }  // namespace tersenet

@@ -16,7 +16,7 @@ namespace tersenet {
 
 class PhasedImage {
  public:
-  PhasedImage(const ConvShape& shape, void (*split)(const float*, size_t, float*, float*)) : shape_(shape), split_(split) {
+  PhasedImage(const ConvShape& shape, const PanelKernels& kernels) : shape_(shape), kernels_(kernels) {
     rows_ = (shape.in_h + shape.pad_top + shape.pad_bottom + shape.stride_h - 1) / shape.stride_h;
     width_ = (shape.in_w + shape.pad_left + shape.pad_right + shape.stride_w - 1) / shape.stride_w;
   }
@@ -36,17 +36,18 @@ class PhasedImage {
     const ConvShape& s = shape_;
     const bool padded = s.pad_top || s.pad_bottom || s.pad_left || s.pad_right || s.stride_h > 1 || s.stride_w > 1;
     if (padded) std::memset(to, padding, channel_size() * sizeof(float));
+    if (s.stride_h == 1 && s.stride_w == 1) return kernels_.spread(x, s.in_h, s.in_w, to + s.pad_top * width_ + s.pad_left, width_);
     for (size_t y = 0; y < s.in_h; ++y, x += s.in_w) {
       const size_t py = y + s.pad_top;
       float* row = to + ((py % s.stride_h) * s.stride_w * rows_ + py / s.stride_h) * width_;
       if (s.stride_w == 1) {
-        std::memcpy(row + s.pad_left, x, s.in_w * sizeof(float));
+        kernels_.spread(x, 1, s.in_w, row + s.pad_left, width_);
         continue;
       }
       if (s.stride_w == 2) {
         const size_t odd = s.pad_left % 2, plane = rows_ * width_;  // where the first column goes
         float* first = row + odd * plane + s.pad_left / 2;
-        split_(x, s.in_w, first, row + (odd ? 0 : plane) + (s.pad_left + 1) / 2);
+        kernels_.split(x, s.in_w, first, row + (odd ? 0 : plane) + (s.pad_left + 1) / 2);
         continue;
       }
       for (size_t phase = 0; phase < s.stride_w; ++phase) {
@@ -59,7 +60,7 @@ class PhasedImage {
 
  private:
   ConvShape shape_;
-  void (*split_)(const float*, size_t, float*, float*);
+  PanelKernels kernels_;
   size_t rows_, width_;
 };
 

@@ -13,7 +13,7 @@ namespace tersenet {
 class PixelTiles {
  public:
   PixelTiles(const ConvShape& shape, const PhasedImage& image)
-      : pointwise_(shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride_h == 1 && shape.stride_w == 1 && !shape.pad_top && !shape.pad_left && !shape.pad_bottom && !shape.pad_right) {
+      : pointwise_(shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride_h == 1 && shape.stride_w == 1 && !shape.pad_top && !shape.pad_left && !shape.pad_bottom && !shape.pad_right), area_(shape.in_h * shape.in_w) {
     const uint32_t width = pointwise_ ? shape.in_h * shape.in_w : shape.out_w, pixels = shape.out_h * shape.out_w;
     for (uint32_t p = 0; p < pixels; p += kPanel) {
       first_.push_back(uint32_t(segments_.size()));
@@ -41,13 +41,15 @@ class PixelTiles {
   void gather(const PanelKernels& kernels, const float* image, size_t tile, uint32_t from, uint32_t depth, float* panel) const {
     const PanelSegment* first = segments_.data() + first_[tile];
     const uint32_t* tap = tap_.data() + from;
-    if (!pointwise_ || first->count == kPanel) return kernels.gather(image, tap, depth, first, first_[tile + 1] - first_[tile], panel);
-    // Behind the last pixels of an image that was not copied nothing may be read.
-    for (uint32_t k = 0; k < depth; ++k) std::memcpy(panel + size_t(k) * kPanel, image + tap[k] + first->from, first->count * sizeof(float));
+    // Behind the last pixels of an image that was not copied nothing may be read: the last channels, as they are.
+    const uint32_t exact = pointwise_ && first->count < kPanel ? std::min(depth, kPanel / area_ + 1) : 0;
+    kernels.gather(image, tap, depth - exact, first, first_[tile + 1] - first_[tile], panel);
+    for (uint32_t k = depth - exact; k < depth; ++k) std::memcpy(panel + size_t(k) * kPanel, image + tap[k] + first->from, first->count * sizeof(float));
   }
 
  private:
   bool pointwise_;
+  uint32_t area_;  // input pixels of a channel
   std::vector<PanelSegment> segments_;
   std::vector<uint32_t> first_;  // segment of each tile
   std::vector<uint32_t> tap_;    // of each column of the matrix

@@ -20,10 +20,13 @@ inline vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 inline __m256 v_in_order(__m256 v) { return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8)); }
 inline vec v_larger(vec a, vec b) { return _mm256_blendv_ps(a, b, _mm256_or_ps(_mm256_cmp_ps(b, a, _CMP_GT_OQ), _mm256_cmp_ps(b, b, _CMP_UNORD_Q))); }
 
-inline void v_split(const float* x, float* even, float* odd) {
-  const __m256 a = v_load(x), b = v_load(x + 8);
-  v_store(even, v_in_order(_mm256_shuffle_ps(a, b, 0x88)));
-  v_store(odd, v_in_order(_mm256_shuffle_ps(a, b, 0xdd)));
+inline __m256i first(int n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
+inline vec v_load_part(const float* x, int n) { return _mm256_maskload_ps(x, first(n)); }
+inline void v_store_part(float* y, vec v, int n) { _mm256_maskstore_ps(y, first(n), v); }
+
+inline void v_split(vec a, vec b, vec& even, vec& odd) {
+  even = v_in_order(_mm256_shuffle_ps(a, b, 0x88));
+  odd = v_in_order(_mm256_shuffle_ps(a, b, 0xdd));
 }
 }  // namespace
 }  // namespace tersenet
@@ -33,7 +36,7 @@ inline void v_split(const float* x, float* even, float* odd) {
 
 namespace tersenet {
 
-PanelKernels panel_kernels_avx2() { return {"avx2", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_split}; }
+PanelKernels panel_kernels_avx2() { return {"avx2", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split}; }
 
 }  // namespace tersenet
 #endif

@@ -18,11 +18,14 @@ inline vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
 inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 inline vec v_larger(vec a, vec b) { return _mm512_mask_mov_ps(a, __mmask16(_mm512_cmp_ps_mask(b, a, _CMP_GT_OQ) | _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q)), b); }
 
-inline void v_split(const float* x, float* even, float* odd) {
-  const __m512 a = v_load(x), b = v_load(x + 16);
+inline __mmask16 first(int n) { return __mmask16((1u << n) - 1); }
+inline vec v_load_part(const float* x, int n) { return _mm512_maskz_loadu_ps(first(n), x); }
+inline void v_store_part(float* y, vec v, int n) { _mm512_mask_storeu_ps(y, first(n), v); }
+
+inline void v_split(vec a, vec b, vec& even, vec& odd) {
   const __m512i pick = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  v_store(even, _mm512_permutex2var_ps(a, pick, b));
-  v_store(odd, _mm512_permutex2var_ps(a, _mm512_add_epi32(pick, _mm512_set1_epi32(1)), b));
+  even = _mm512_permutex2var_ps(a, pick, b);
+  odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(pick, _mm512_set1_epi32(1)), b);
 }
 }  // namespace
 }  // namespace tersenet
@@ -32,7 +35,7 @@ inline void v_split(const float* x, float* even, float* odd) {
 
 namespace tersenet {
 
-PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_split}; }
+PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split}; }
 
 }  // namespace tersenet
 #endif

@@ -18,10 +18,22 @@ inline vec v_min(vec a, vec b) { return vminq_f32(a, b); }  // NaN on either sid
 inline vec v_max(vec a, vec b) { return vmaxq_f32(a, b); }
 inline vec v_larger(vec a, vec b) { return vmaxq_f32(a, b); }
 
-inline void v_split(const float* x, float* even, float* odd) {
-  const float32x4x2_t both = vld2q_f32(x);
-  v_store(even, both.val[0]);
-  v_store(odd, both.val[1]);
+
+inline vec v_load_part(const float* x, int n) {
+  float lane[4] = {};
+  for (int i = 0; i < n; ++i) lane[i] = x[i];
+  return vld1q_f32(lane);
+}
+
+inline void v_store_part(float* y, vec v, int n) {
+  float lane[4];
+  vst1q_f32(lane, v);
+  for (int i = 0; i < n; ++i) y[i] = lane[i];
+}
+
+inline void v_split(vec a, vec b, vec& even, vec& odd) {
+  even = vuzp1q_f32(a, b);
+  odd = vuzp2q_f32(a, b);
 }
 }  // namespace
 }  // namespace tersenet
@@ -31,7 +43,7 @@ inline void v_split(const float* x, float* even, float* odd) {
 
 namespace tersenet {
 
-PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_split}; }
+PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split}; }
 
 }  // namespace tersenet
 #endif

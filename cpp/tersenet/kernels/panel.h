@@ -1,5 +1,5 @@
-// panel.h - a weight matrix times a panel of up to 64 columns (pixels of an image, or vectors of a batch); a
-// depthwise row; a dense matrix times one vector.
+// panel.h - a weight matrix times a panel of up to 64 columns (pixels of an image, or vectors of a batch); one
+// channel of a depthwise convolution; a dense matrix times one vector.
 //
 //   panel      row k holds 64 floats, of which `width` count; rows are kPanel apart
 //   acc        row r holds 64 floats, rows kPanel apart; `first` says whether they begin at 0 or are added to
@@ -24,6 +24,14 @@ struct PanelSegment {
   uint32_t to, count, from;
 };
 
+// One channel of an image, of which every output pixel reads the same taps.
+struct Depthwise {
+  const size_t* tap;  // where the taps of pixel (0, 0) lie
+  int taps;
+  size_t step;        // from one row of the image to the next
+  size_t rows, cols;  // of the output
+};
+
 struct PanelKernels {
   const char* column;  // "avx512"
   // acc[i] of the first `rows` rows of one block += W panel, over `depth` rows of the panel.
@@ -32,8 +40,8 @@ struct PanelKernels {
   void (*sparse)(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, int width, float* acc, bool first);
   // y[j] = finish(acc[j]) for one row of width values.
   void (*finish)(const Epilogue& epilogue, size_t row, const float* acc, const float* residual, int width, float* y);
-  // out[j] = sum over taps of weight[t] * tap[t][j] for j below n; `out` and taps have room for a vector behind n.
-  void (*depthwise)(const float* const* tap, const float* weight, int taps, int n, float* out);
+  // y[i * cols + j] = finish(sum over taps of weight[t] * image[tap[t] + i * step + j]); the image has room for a vector behind.
+  void (*depthwise)(const Depthwise& shape, const float* image, const float* weight, const Epilogue& epilogue, size_t channel, const float* residual, float* y);
   // sums[r] = W[r] . x for `rows` rows of `cols` values.
   void (*vector)(const float* weight, size_t rows, size_t cols, const float* x, float* sums);
   // into[i] = the largest of from[0][i], ... from[count - 1][i] for i below n; a NaN wins. `into` overlaps none of them.
@@ -41,6 +49,8 @@ struct PanelKernels {
   // Row k of the panel: its segments from image + tap[k]. Whole vectors are copied: what is too much is overwritten by the
   // next segment or row, or lies behind the panel, where there is room for a row.
   void (*gather)(const float* image, const uint32_t* tap, size_t depth, const PanelSegment* segment, size_t segments, float* panel);
+  // to[i * step + j] = x[i * cols + j] for i below rows, j below cols.
+  void (*spread)(const float* x, size_t rows, size_t cols, float* to, size_t step);
   // x[0], x[2], ... to even, x[1], x[3], ... to odd.
   void (*split)(const float* x, size_t n, float* even, float* odd);
 };

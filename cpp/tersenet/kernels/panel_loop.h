@@ -6,7 +6,9 @@
 //   v_fma(a, b, c)         a * b + c, fused where the column has it
 //   v_add, v_min, v_max    v_max(bound, x) and v_min(bound, x) give x where x is NaN
 //   v_larger(a, b)         the larger one; a NaN on either side wins
-//   v_split(x, even, odd)  2 kLanes values to those at even and at odd places
+//   v_load_part(x, n)      n <= kLanes values and zeros; nothing behind them is read
+//   v_store_part(y, v, n)  the first n <= kLanes values
+//   v_split(a, b, e, o)    of the values of a and then b, those at even and at odd places
 //   kBlockVectors          how many vectors of a row the dense loop holds in registers beside kPanelRows rows
 #pragma once
 
@@ -100,48 +102,63 @@ void panel_sparse(const uint32_t* start, const uint16_t* col, const float* value
   sparse_rows<kAll>(start, col, value, rows, panel, acc, first);
 }
 
+// What a row's sums go through: finish() on vectors, but for leaky.
+struct Finish {
+  vec scale, shift, low, high;
+  bool clamp;
+
+  Finish(const Epilogue& epilogue, size_t row)
+      : scale(v_set(epilogue.scale ? epilogue.scale[row] : 1.0f)), shift(v_set(epilogue.shift ? epilogue.shift[row] : 0.0f)), low(v_set(epilogue.low)), high(v_set(epilogue.high)),
+        clamp(epilogue.activation == Activation::clamp) {}
+
+  // y[i] for i below n, of one vector at most.
+  void store(vec acc, const float* residual, int n, float* y) const {
+    vec v = v_fma(acc, scale, shift);
+    if (residual) v = v_add(v, n < kLanes ? v_load_part(residual, n) : v_load(residual));
+    if (clamp) v = v_min(high, v_max(low, v));
+    n < kLanes ? v_store_part(y, v, n) : v_store(y, v);
+  }
+};
+
 void panel_finish(const Epilogue& epilogue, size_t row, const float* acc, const float* residual, int width, float* y) {
-  const float scale = epilogue.scale ? epilogue.scale[row] : 1.0f, shift = epilogue.shift ? epilogue.shift[row] : 0.0f;
-  int j = 0;
-  if (epilogue.activation != Activation::leaky) {
-    const bool clamp = epilogue.activation == Activation::clamp;
-    const vec s = v_set(scale), t = v_set(shift), low = v_set(epilogue.low), high = v_set(epilogue.high);
-    for (; j + kLanes <= width; j += kLanes) {
-      vec v = v_fma(v_load(acc + j), s, t);
-      if (residual) v = v_add(v, v_load(residual + j));
-      if (clamp) v = v_min(high, v_max(low, v));
-      v_store(y + j, v);
-    }
+  if (epilogue.activation == Activation::leaky) {
+    for (int j = 0; j < width; ++j) y[j] = finish(epilogue, row, acc[j], residual ? residual[j] : 0.0f);
+    return;
   }
-  for (; j < width; ++j) y[j] = finish(epilogue, row, acc[j], residual ? residual[j] : 0.0f);
+  const Finish finished(epilogue, row);
+  for (int j = 0; j < width; j += kLanes) finished.store(v_load(acc + j), residual ? residual + j : nullptr, width - j, y + j);
 }
 
-template <int kTaps>
-inline void depthwise_row(const float* const* tap, const float* weight, int n, float* out) {
-  const float* from[kTaps];
-  vec w[kTaps];
-  for (int t = 0; t < kTaps; ++t) {
-    from[t] = tap[t];
-    w[t] = v_set(weight[t]);
-  }
-  for (int j = 0; j < n; j += kLanes) {
-    vec a = v_zero(), b = v_zero();
-#pragma GCC unroll 16
-    for (int t = 0; t < kTaps; ++t) {
-      vec& sum = t % 2 ? b : a;
-      sum = v_fma(w[t], v_load(from[t] + j), sum);
+// kTaps of 0 stands for any number.
+template <int kTaps, class Store>
+inline void depthwise_rows(const Depthwise& shape, const float* image, const float* weight, const Store& store) {
+  vec w[kTaps ? kTaps : 1];
+  for (int t = 0; t < kTaps; ++t) w[t] = v_set(weight[t]);
+  for (size_t i = 0; i < shape.rows; ++i, image += shape.step) {
+    for (size_t j = 0; j < shape.cols; j += kLanes) {
+      vec a = v_zero(), b = v_zero();
+#pragma GCC unroll 9
+      for (int t = 0; t < kTaps; ++t) {
+        vec& sum = t % 2 ? b : a;
+        sum = v_fma(w[t], v_load(image + shape.tap[t] + j), sum);
+      }
+      for (int t = kTaps; t < shape.taps; ++t) a = v_fma(v_set(weight[t]), v_load(image + shape.tap[t] + j), a);
+      store(i * shape.cols + j, v_add(a, b), int(shape.cols - j));
     }
-    v_store(out + j, v_add(a, b));
   }
 }
 
-void panel_depthwise(const float* const* tap, const float* weight, int taps, int n, float* out) {
-  if (taps == 9) return depthwise_row<9>(tap, weight, n, out);
-  for (int j = 0; j < n; j += kLanes) {
-    vec sum = v_zero();
-    for (int t = 0; t < taps; ++t) sum = v_fma(v_set(weight[t]), v_load(tap[t] + j), sum);
-    v_store(out + j, sum);
+void panel_depthwise(const Depthwise& shape, const float* image, const float* weight, const Epilogue& epilogue, size_t channel, const float* residual, float* y) {
+  const auto run = [&](const auto& store) { shape.taps == 9 ? depthwise_rows<9>(shape, image, weight, store) : depthwise_rows<0>(shape, image, weight, store); };
+  if (epilogue.activation == Activation::leaky) {
+    return run([&](size_t at, vec acc, int n) {
+      float lane[kLanes];
+      v_store(lane, acc);
+      for (int k = 0; k < (n < kLanes ? n : kLanes); ++k) y[at + size_t(k)] = finish(epilogue, channel, lane[k], residual ? residual[at + size_t(k)] : 0.0f);
+    });
   }
+  const Finish finished(epilogue, channel);
+  run([&](size_t at, vec acc, int n) { finished.store(acc, residual ? residual + at : nullptr, n, y + at); });
 }
 
 inline float sum_of(vec v) {
@@ -183,14 +200,28 @@ void panel_gather(const float* image, const uint32_t* tap, size_t depth, const P
   }
 }
 
-void panel_split(const float* x, size_t n, float* even, float* odd) {
-  size_t i = 0;
-  for (; i + 2 * kLanes <= n; i += 2 * kLanes) v_split(x + i, even + i / 2, odd + i / 2);
-  for (; i + 2 <= n; i += 2) {
-    even[i / 2] = x[i];
-    odd[i / 2] = x[i + 1];
+void panel_spread(const float* x, size_t rows, size_t cols, float* to, size_t step) {
+  for (size_t i = 0; i < rows; ++i, x += cols, to += step) {
+    size_t j = 0;
+    for (; j + kLanes <= cols; j += kLanes) v_store(to + j, v_load(x + j));
+    if (j < cols) v_store_part(to + j, v_load_part(x + j, int(cols - j)), int(cols - j));
   }
-  if (i < n) even[i / 2] = x[i];
+}
+
+void panel_split(const float* x, size_t n, float* even, float* odd) {
+  vec e, o;
+  size_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    v_split(v_load(x + i), v_load(x + i + kLanes), e, o);
+    v_store(even + i / 2, e);
+    v_store(odd + i / 2, o);
+  }
+  const int rest = int(n - i);
+  if (rest == 0) return;
+  const vec a = rest < kLanes ? v_load_part(x + i, rest) : v_load(x + i);
+  v_split(a, rest > kLanes ? v_load_part(x + i + kLanes, rest - kLanes) : v_zero(), e, o);
+  v_store_part(even + i / 2, e, (rest + 1) / 2);
+  v_store_part(odd + i / 2, o, rest / 2);
 }
 
 void panel_largest(const float* const* from, int count, size_t n, float* into) {
