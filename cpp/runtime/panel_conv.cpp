@@ -1,6 +1,7 @@
 // Convolutions as a weight matrix times panels of up to 64 output pixels, gathered tap by tap from a padded image.
 #include "panel_matrix.h"
 #include "pixel_tiles.h"
+#include "winograd_conv.h"
 
 namespace tersenet {
 namespace {
@@ -8,6 +9,7 @@ namespace {
 constexpr size_t kWorthThreads = 1000000;  // multiplications: about 15 us of one thread
 constexpr size_t kWorthCopy = 100000;      // floats: the same
 constexpr uint32_t kWholeDepth = 1152;     // of a panel that fits in a second-level cache beside weights
+constexpr size_t kNearFloats = 4096;       // that stay in a first-level cache
 constexpr uint32_t kStripRows = 4 * kPanelRows;
 
 using MakeMatrix = std::unique_ptr<PanelMatrix> (*)(const Matrix&, uint32_t, uint32_t, const PanelKernels&);
@@ -34,10 +36,7 @@ class PanelConv : public ConvKernel {
     const float* from = x;
     if (!tiles_.pointwise()) {
       float* images = static_cast<float*>(pool.shared((batch * channels * stored + PhasedImage::kSlack) * sizeof(float)));
-      pool.run(batch * channels < 16 ? 1 : 16, [&](size_t chunk, int) {
-        const size_t all = batch * channels, parts = all < 16 ? 1 : 16;
-        for (size_t i = all * chunk / parts; i < all * (chunk + 1) / parts; ++i) image_.fill(x + i * in_area, images + i * stored);
-      }, batch * channels * stored > kWorthCopy);
+      image_.fill_all(x, batch * channels, in_area, images, pool, batch * channels * stored > kWorthCopy);
       from = images;
     }
     const size_t tiles = tiles_.count();
@@ -72,6 +71,9 @@ class PanelConv : public ConvKernel {
     if (whole) tiles_.gather(kernels_, image, tile, 0, matrix.depth(), panel);
     for (uint32_t from = 0; from < matrix.rows(); from += strip) {
       const uint32_t rows = std::min(strip, matrix.rows() - from);
+      if (whole) {
+        for (uint32_t r = 0; r < rows; ++r) prefetch_write(y + (first_row + from + r) * area + pixel, size_t(width));
+      }
       for (uint32_t t = 0; t < matrix.tiles(); ++t) {
         if (!whole) tiles_.gather(kernels_, image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
         matrix.multiply(t, from, rows, whole ? panel + size_t(t) * kTileDepth * kPanel : panel, width, acc);
@@ -101,11 +103,15 @@ class DepthwiseConv : public ConvKernel {
     const ConvShape& s = shape_;
     const size_t area = size_t(s.out_h) * s.out_w, in_area = size_t(s.in_h) * s.in_w, each = s.out_channels / s.groups;
     const Depthwise depthwise{tap_.data(), int(tap_.size()), image_.width(), s.out_h, s.out_w};
-    pool.run(batch * s.in_channels, [&](size_t chunk, int worker) {
-      float* image = static_cast<float*>(pool.scratch(worker, (image_.channel_size() + PhasedImage::kSlack) * sizeof(float)));
-      image_.fill(x + chunk * in_area, image);
-      for (size_t out = chunk * each; out < (chunk + 1) * each; ++out) {
+    // Some channels at a time: what was just written in pieces is not to be read in whole vectors at once.
+    const size_t channels = batch * s.in_channels, together = std::max<size_t>(1, kNearFloats / image_.channel_size());
+    pool.run((channels + together - 1) / together, [&](size_t chunk, int worker) {
+      const size_t first = chunk * together, last = std::min(channels, first + together);
+      float* images = static_cast<float*>(pool.scratch(worker, (together * image_.channel_size() + PhasedImage::kSlack) * sizeof(float)));
+      for (size_t c = first; c < last; ++c) image_.fill(x + c * in_area, images + (c - first) * image_.channel_size());
+      for (size_t out = first * each; out < last * each; ++out) {
         const size_t channel = out % s.out_channels;
+        const float* image = images + (out / each - first) * image_.channel_size();
         kernels_.depthwise(depthwise, image, weight_.data() + channel * tap_.size(), epilogue, channel, epilogue.residual ? epilogue.residual + out * area : nullptr, y + out * area);
       }
     }, batch * s.out_channels * area * tap_.size() > kWorthThreads / 4);
@@ -128,6 +134,7 @@ void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const Kerne
     found.push_back(std::make_unique<DepthwiseConv>(weight, shape, kernels));
   } else {
     found.push_back(std::make_unique<PanelConv>(weight, shape, kernels, dense_panel_matrix, "gemm"));
+    add_winograd_kernel(weight, shape, request, found);
   }
 }
 

@@ -23,13 +23,11 @@ class DensePanelMatrix : public PanelMatrix {
   size_t bytes() const override { return packed_.size_bytes(); }
 
   void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, int width, float* acc) const override {
-    for (uint32_t r = 0; r < rows; r += kPanelRows) {
-      multiply_(packed_.data() + start(tile, (from + r) / kPanelRows), int(std::min<uint32_t>(kPanelRows, rows - r)), tile_depth(tile), panel, width, acc + size_t(r) * kPanel, tile == 0);
-    }
+    multiply_(packed_.data() + start(tile, from / kPanelRows), rows, tile_depth(tile), panel, width, acc, tile == 0);
   }
 
  private:
-  void (*multiply_)(const float*, int, size_t, const float*, int, float*, bool);
+  void (*multiply_)(const float*, size_t, size_t, const float*, int, float*, bool);
   uint32_t blocks_;
   AlignedVector<float> packed_;  // tile by tile, then block by block, then column by column
 

@@ -16,6 +16,15 @@ constexpr uint32_t kTileDepth = 192;
 
 PanelKernels panel_kernels(Cpu cpu);
 
+// Asks for the cache lines of n floats that will be written: rows of an output lie far apart, which no hardware guesses.
+inline void prefetch_write(const float* y, size_t n) {
+#if defined(__GNUC__)
+  for (size_t i = 0; i < n; i += 16) __builtin_prefetch(y + i, 1);
+#else
+  (void)y, (void)n;
+#endif
+}
+
 class PanelMatrix {
  public:
   virtual ~PanelMatrix() = default;

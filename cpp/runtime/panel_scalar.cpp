@@ -12,6 +12,7 @@ inline vec v_set(float x) { return x; }
 inline vec v_zero() { return 0; }
 inline vec v_fma(vec a, vec b, vec c) { return a * b + c; }
 inline vec v_add(vec a, vec b) { return a + b; }
+inline vec v_sub(vec a, vec b) { return a - b; }
 inline vec v_min(vec bound, vec x) { return bound < x ? bound : x; }
 inline vec v_max(vec bound, vec x) { return bound > x ? bound : x; }
 inline vec v_larger(vec a, vec b) { return (b > a) | (b != b) ? b : a; }
@@ -26,13 +27,18 @@ inline void v_split(vec a, vec b, vec& even, vec& odd) {
   even = a;
   odd = b;
 }
+
+inline void v_zip(vec a, vec b, vec& low, vec& high) {
+  low = a;
+  high = b;
+}
 }  // namespace
 }  // namespace tersenet
 
-#include "tersenet/kernels/panel_loop.h"
+#include "tersenet/kernels/winograd_loop.h"
 
 namespace tersenet {
 
-PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split}; }
+PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}}; }
 
 }  // namespace tersenet

@@ -58,6 +58,14 @@ class PhasedImage {
     }
   }
 
+  // Channels one after the other, in_area floats each.
+  void fill_all(const float* x, size_t channels, size_t in_area, float* to, Pool& pool, bool worth) const {
+    const size_t parts = channels < 16 ? 1 : 16;
+    pool.run(parts, [&](size_t part, int) {
+      for (size_t i = channels * part / parts; i < channels * (part + 1) / parts; ++i) fill(x + i * in_area, to + i * channel_size());
+    }, worth);
+  }
+
  private:
   ConvShape shape_;
   PanelKernels kernels_;

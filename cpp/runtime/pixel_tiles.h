@@ -32,6 +32,8 @@ class PixelTiles {
     }
   }
 
+  const PanelSegment* segments(size_t tile) const { return segments_.data() + first_[tile]; }
+  const uint32_t* taps() const { return tap_.data(); }  // of each row of a panel
   size_t count() const { return first_.size() - 1; }
   // Whether pixels are read where they are, without a padded copy of the image.
   bool pointwise() const { return pointwise_; }

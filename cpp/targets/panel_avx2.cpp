@@ -14,6 +14,7 @@ inline vec v_set(float x) { return _mm256_set1_ps(x); }
 inline vec v_zero() { return _mm256_setzero_ps(); }
 inline vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 inline vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
+inline vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 inline vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); }
 inline vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 
@@ -28,15 +29,21 @@ inline void v_split(vec a, vec b, vec& even, vec& odd) {
   even = v_in_order(_mm256_shuffle_ps(a, b, 0x88));
   odd = v_in_order(_mm256_shuffle_ps(a, b, 0xdd));
 }
+
+inline void v_zip(vec a, vec b, vec& low, vec& high) {
+  const __m256 even = _mm256_unpacklo_ps(a, b), odd = _mm256_unpackhi_ps(a, b);
+  low = _mm256_permute2f128_ps(even, odd, 0x20);
+  high = _mm256_permute2f128_ps(even, odd, 0x31);
+}
 }  // namespace
 }  // namespace tersenet
 
-#include "tersenet/kernels/panel_loop.h"
+#include "tersenet/kernels/winograd_loop.h"
 #include "tersenet/targets.h"
 
 namespace tersenet {
 
-PanelKernels panel_kernels_avx2() { return {"avx2", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split}; }
+PanelKernels panel_kernels_avx2() { return {"avx2", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}}; }
 
 }  // namespace tersenet
 #endif

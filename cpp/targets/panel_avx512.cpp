@@ -14,6 +14,7 @@ inline vec v_set(float x) { return _mm512_set1_ps(x); }
 inline vec v_zero() { return _mm512_setzero_ps(); }
 inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
+inline vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 inline vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
 inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 inline vec v_larger(vec a, vec b) { return _mm512_mask_mov_ps(a, __mmask16(_mm512_cmp_ps_mask(b, a, _CMP_GT_OQ) | _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q)), b); }
@@ -27,15 +28,21 @@ inline void v_split(vec a, vec b, vec& even, vec& odd) {
   even = _mm512_permutex2var_ps(a, pick, b);
   odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(pick, _mm512_set1_epi32(1)), b);
 }
+
+inline void v_zip(vec a, vec b, vec& low, vec& high) {
+  const __m512i pick = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  low = _mm512_permutex2var_ps(a, pick, b);
+  high = _mm512_permutex2var_ps(a, _mm512_add_epi32(pick, _mm512_set1_epi32(8)), b);
+}
 }  // namespace
 }  // namespace tersenet
 
-#include "tersenet/kernels/panel_loop.h"
+#include "tersenet/kernels/winograd_loop.h"
 #include "tersenet/targets.h"
 
 namespace tersenet {
 
-PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split}; }
+PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}}; }
 
 }  // namespace tersenet
 #endif

@@ -14,6 +14,7 @@ inline vec v_set(float x) { return vdupq_n_f32(x); }
 inline vec v_zero() { return vdupq_n_f32(0); }
 inline vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 inline vec v_add(vec a, vec b) { return vaddq_f32(a, b); }
+inline vec v_sub(vec a, vec b) { return vsubq_f32(a, b); }
 inline vec v_min(vec a, vec b) { return vminq_f32(a, b); }  // NaN on either side wins
 inline vec v_max(vec a, vec b) { return vmaxq_f32(a, b); }
 inline vec v_larger(vec a, vec b) { return vmaxq_f32(a, b); }
@@ -35,15 +36,20 @@ inline void v_split(vec a, vec b, vec& even, vec& odd) {
   even = vuzp1q_f32(a, b);
   odd = vuzp2q_f32(a, b);
 }
+
+inline void v_zip(vec a, vec b, vec& low, vec& high) {
+  low = vzip1q_f32(a, b);
+  high = vzip2q_f32(a, b);
+}
 }  // namespace
 }  // namespace tersenet
 
-#include "tersenet/kernels/panel_loop.h"
+#include "tersenet/kernels/winograd_loop.h"
 #include "tersenet/targets.h"
 
 namespace tersenet {
 
-PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split}; }
+PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}}; }
 
 }  // namespace tersenet
 #endif

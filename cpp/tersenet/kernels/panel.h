@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tersenet/kernels/winograd.h"
 #include "tersenet/runtime/layer_epilogue.h"
 
 namespace tersenet {
@@ -34,8 +35,8 @@ struct Depthwise {
 
 struct PanelKernels {
   const char* column;  // "avx512"
-  // acc[i] of the first `rows` rows of one block += W panel, over `depth` rows of the panel.
-  void (*dense)(const float* block, int rows, size_t depth, const float* panel, int width, float* acc, bool first);
+  // acc[i] of `rows` rows of blocks that follow each other += W panel, over `depth` rows of the panel.
+  void (*dense)(const float* blocks, size_t rows, size_t depth, const float* panel, int width, float* acc, bool first);
   // acc[r] for rows entries[start[r]] .. entries[start[r + 1] - 1]
   void (*sparse)(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, int width, float* acc, bool first);
   // y[j] = finish(acc[j]) for one row of width values.
@@ -53,6 +54,7 @@ struct PanelKernels {
   void (*spread)(const float* x, size_t rows, size_t cols, float* to, size_t step);
   // x[0], x[2], ... to even, x[1], x[3], ... to odd.
   void (*split)(const float* x, size_t n, float* even, float* odd);
+  WinogradKernels winograd;
 };
 
 PanelKernels panel_kernels_scalar();

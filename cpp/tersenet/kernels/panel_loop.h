@@ -17,26 +17,40 @@
 namespace tersenet {
 namespace {
 
+// Weights are read once for each panel, often from the third-level cache, which answers after some 50 columns of a block.
+constexpr size_t kWeightsAhead = 64 * kPanelRows;
+
+inline void prefetch(const void* at) {
+#if defined(__GNUC__)
+  __builtin_prefetch(at);
+#else
+  (void)at;
+#endif
+}
+
+// kRows of one block, or of two that follow each other.
 template <int kRows, int kVectors>
 inline void dense_block(const float* block, size_t depth, const float* panel, float* acc, bool first) {
   vec sum[kRows][kVectors];
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[i][v] = first ? v_zero() : v_load(acc + i * kPanel + v * kLanes);
   }
-  for (size_t k = 0; k < depth; ++k, panel += kPanel, block += kPanelRows) {
+  const float* const next = block + depth * kPanelRows - kPanelRows;
+  for (size_t k = 0; k < depth * kPanelRows; k += kPanelRows, panel += kPanel) {
+    prefetch(block + k + kWeightsAhead);
     vec x[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) x[v] = v_load(panel + v * kLanes);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
-      const vec w = v_set(block[i]);
+      const vec w = v_set((i < kPanelRows ? block : next)[k + size_t(i)]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sum[i][v] = v_fma(w, x[v], sum[i][v]);
     }
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) v_store(acc + i * kPanel + v * kLanes, sum[i][v]);
@@ -44,27 +58,34 @@ inline void dense_block(const float* block, size_t depth, const float* panel, fl
 }
 
 template <int kVectors>
-inline void dense_rows(const float* block, int rows, size_t depth, const float* panel, float* acc, bool first) {
+inline void dense_rows(const float* block, size_t rows, size_t depth, const float* panel, float* acc, bool first) {
+  // Few sums would wait for each other: two blocks at a time.
+  constexpr bool kPairs = kVectors * 2 <= kBlockVectors;
+  for (; kPairs && rows >= 2 * kPanelRows; rows -= 2 * kPanelRows, block += 2 * kPanelRows * depth, acc += 2 * kPanelRows * kPanel) {
+    dense_block<kPairs ? 2 * kPanelRows : 1, kVectors>(block, depth, panel, acc, first);
+  }
+  for (; rows >= kPanelRows; rows -= kPanelRows, block += kPanelRows * depth, acc += kPanelRows * kPanel) {
+    dense_block<kPanelRows, kVectors>(block, depth, panel, acc, first);
+  }
   switch (rows) {
     case 1: return dense_block<1, kVectors>(block, depth, panel, acc, first);
     case 2: return dense_block<2, kVectors>(block, depth, panel, acc, first);
     case 3: return dense_block<3, kVectors>(block, depth, panel, acc, first);
     case 4: return dense_block<4, kVectors>(block, depth, panel, acc, first);
     case 5: return dense_block<5, kVectors>(block, depth, panel, acc, first);
-    default: return dense_block<6, kVectors>(block, depth, panel, acc, first);
   }
 }
 
-void panel_dense(const float* block, int rows, size_t depth, const float* panel, int width, float* acc, bool first) {
+void panel_dense(const float* blocks, size_t rows, size_t depth, const float* panel, int width, float* acc, bool first) {
   int vectors = (width + kLanes - 1) / kLanes;
   while (vectors > 0) {
     const int now = vectors < kBlockVectors ? vectors : kBlockVectors;
     switch (now) {
-      case 1: dense_rows<1>(block, rows, depth, panel, acc, first); break;
-      case 2: dense_rows<2>(block, rows, depth, panel, acc, first); break;
+      case 1: dense_rows<1>(blocks, rows, depth, panel, acc, first); break;
+      case 2: dense_rows<2>(blocks, rows, depth, panel, acc, first); break;
 #if TERSENET_BLOCK_VECTORS > 2
-      case 3: dense_rows<3>(block, rows, depth, panel, acc, first); break;
-      default: dense_rows<4>(block, rows, depth, panel, acc, first); break;
+      case 3: dense_rows<3>(blocks, rows, depth, panel, acc, first); break;
+      default: dense_rows<4>(blocks, rows, depth, panel, acc, first); break;
 #endif
     }
     vectors -= now;
