@@ -10,6 +10,7 @@ constexpr size_t kWorthThreads = 500000;   // multiplications: about 15 us of on
 constexpr size_t kWorthCopy = 100000;      // floats: the same
 constexpr uint32_t kMostChannels = 1024;   // of which transformed tiles take 4 MiB a thread
 constexpr uint32_t kWholeVectors = 16;     // a multiple of every column's lanes
+constexpr size_t kApart = 16;              // floats between places, which else would share one set of a cache
 constexpr uint32_t kStripRows = 4 * kPanelRows;
 
 // Tiles are the output pixels of a convolution with 4x4 taps and stride 2 over the same image, padded to whole tiles.
@@ -110,7 +111,7 @@ class WinogradConv : public ConvKernel {
 
   void run_tiles(const float* image, size_t panel_of, const Epilogue& epilogue, const float* residual, float* y, Pool& pool, int worker) const {
     const uint32_t channels = shape_.in_channels, rows = shape_.out_channels;
-    const size_t area = size_t(shape_.out_h) * shape_.out_w, place_step = size_t(channels) * kPanel, sum_step = PanelMatrix::acc_size(kStripRows);
+    const size_t area = size_t(shape_.out_h) * shape_.out_w, place_step = size_t(channels) * kPanel + kApart, sum_step = PanelMatrix::acc_size(kStripRows) + kApart;
     const int width = int(std::min<size_t>(kPanel, size_t((shape_.out_h + 1) / 2) * ((shape_.out_w + 1) / 2) - panel_of * kPanel));
     float* panel = static_cast<float*>(pool.scratch(worker, ((kWinogradPlaces + 1) * size_t(kPanel) + kWinogradPlaces * (place_step + sum_step)) * sizeof(float)));
     float* places = panel + (kWinogradPlaces + 1) * kPanel;
@@ -131,10 +132,7 @@ class WinogradConv : public ConvKernel {
         const PanelMatrix& matrix = *matrices_[size_t(p)];
         for (uint32_t t = 0; t < matrix.tiles(); ++t) matrix.multiply(t, from, strip, places + p * place_step + size_t(t) * kTileDepth * kPanel, width, sums + p * sum_step);
       }
-      for (uint32_t r = 0; r < strip; ++r) {
-        const size_t row = from + r, at = row * area;
-        kernels_.winograd.output(sums + size_t(r) * kPanel, sum_step, width, pieces, count, epilogue, row, residual ? residual + at : nullptr, y + at);
-      }
+      kernels_.winograd.output(sums, sum_step, strip, width, pieces, count, epilogue, from, residual ? residual + from * area : nullptr, y + from * area, area);
     }
   }
 };

@@ -28,8 +28,10 @@ struct WinogradKernels {
   // to[place][t] = (B^T d B)[place] for t below width, d[i][j] of tile t being x[tap[4 i + j] + t]; taps have room for a
   // vector behind the last tile.
   void (*input)(const float* x, const uint32_t* tap, int width, float* to, size_t place_step);
-  // y = finish(A^T m A) for one row, m[place][t] being sum[place * place_step + t].
-  void (*output)(const float* sum, size_t place_step, int width, const WinogradPiece* piece, size_t pieces, const Epilogue& epilogue, size_t row, const float* residual, float* y);
+  // y[r * row_step + ...] = finish(A^T m A) for rows `row` + r, r below rows, m[place][t] being
+  // sum[place * place_step + r * 64 + t]; the residual lies as y does.
+  void (*output)(const float* sum, size_t place_step, size_t rows, int width, const WinogradPiece* piece, size_t pieces, const Epilogue& epilogue, size_t row, const float* residual, float* y,
+                 size_t row_step);
 };
 
 // G g G^T, to[4 i + j] of taps g[3 i + j].

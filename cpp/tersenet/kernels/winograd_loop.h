@@ -32,8 +32,12 @@ void winograd_input(const float* x, const uint32_t* tap, int width, float* to, s
   }
 }
 
-void winograd_output(const float* sum, size_t place_step, int width, const WinogradPiece* piece, size_t pieces, const Epilogue& epilogue, size_t row, const float* residual, float* y) {
-  alignas(64) float strip[2][2 * kPanel + kLanes];  // upper and lower rows of all tiles
+// Upper and lower output pixels of all tiles of a row of sums, each in a line of its own.
+struct WinogradStrip {
+  alignas(64) float upper[2 * kPanel + kLanes], lower[2 * kPanel + kLanes];
+};
+
+inline void winograd_strip(const float* sum, size_t place_step, int width, WinogradStrip& strip) {
   for (int t = 0; t < width; t += kLanes) {
     const auto m = [&](int i, int j) { return v_load(sum + size_t(4 * i + j) * place_step + t); };
     vec upper[4], lower[4];  // A^T m
@@ -43,28 +47,44 @@ void winograd_output(const float* sum, size_t place_step, int width, const Winog
       upper[j] = v_add(m(0, j), plus);
       lower[j] = v_sub(minus, m(3, j));
     }
-    vec low, high;
     const auto put = [&](const vec* s, float* out) {
+      vec low, high;
       v_zip(v_add(v_add(s[0], s[1]), s[2]), v_sub(v_sub(s[1], s[2]), s[3]), low, high);
-      v_store(out + 2 * t, low);
-      v_store(out + 2 * t + kLanes, high);
+      v_store(out, low);
+      v_store(out + kLanes, high);
     };
-    put(upper, strip[0]);
-    put(lower, strip[1]);
+    put(upper, strip.upper + 2 * t);
+    put(lower, strip.lower + 2 * t);
   }
-  const auto all = [&](const auto& store) {
-    for (const WinogradPiece* p = piece; p < piece + pieces; ++p) {
-      store(strip[0] + p->from, p->upper, int(p->count));
-      if (p->has_lower) store(strip[1] + p->from, p->lower, int(p->count));
+}
+
+void winograd_output(const float* sum, size_t place_step, size_t rows, int width, const WinogradPiece* piece, size_t pieces, const Epilogue& epilogue, size_t row, const float* residual,
+                     float* y, size_t row_step) {
+  constexpr size_t kTogether = 6;  // what was just written in one shape is not to be read in another at once
+  WinogradStrip strips[kTogether];
+  for (size_t first = 0; first < rows; first += kTogether) {
+    const size_t end = first + kTogether < rows ? first + kTogether : rows;
+    for (size_t r = first; r < end; ++r) winograd_strip(sum + r * kPanel, place_step, width, strips[r - first]);
+    for (size_t r = first; r < end; ++r) {
+      const WinogradStrip& strip = strips[r - first];
+      float* const to = y + r * row_step;
+      const float* const add = residual ? residual + r * row_step : nullptr;
+      const auto all = [&](const auto& store) {
+        for (const WinogradPiece* p = piece; p < piece + pieces; ++p) {
+          store(strip.upper + p->from, p->upper, int(p->count));
+          if (p->has_lower) store(strip.lower + p->from, p->lower, int(p->count));
+        }
+      };
+      if (epilogue.activation == Activation::leaky) {
+        all([&](const float* acc, size_t at, int n) { panel_finish(epilogue, row + r, acc, add ? add + at : nullptr, n, to + at); });
+        continue;
+      }
+      const Finish finished(epilogue, row + r);
+      all([&](const float* acc, size_t at, int n) {
+        for (int j = 0; j < n; j += kLanes) finished.store(v_load(acc + j), add ? add + at + j : nullptr, n - j, to + at + j);
+      });
     }
-  };
-  if (epilogue.activation == Activation::leaky) {
-    return all([&](const float* acc, size_t at, int n) { panel_finish(epilogue, row, acc, residual ? residual + at : nullptr, n, y + at); });
   }
-  const Finish finished(epilogue, row);
-  all([&](const float* acc, size_t at, int n) {
-    for (int j = 0; j < n; j += kLanes) finished.store(v_load(acc + j), residual ? residual + at + j : nullptr, n - j, y + at + j);
-  });
 }
 
 }  // namespace
