@@ -7,8 +7,8 @@
 
 #include "tersenet/coder_columns.h"
 #include "tersenet/cpu.h"
-#include "tersenet/runtime/arena.h"
 #include "tersenet/runtime/lstm.h"
+#include "tersenet/runtime/placement.h"
 #include "tersenet/runtime/shapes.h"
 #include "tersenet/runtime/weights.h"
 
@@ -62,6 +62,7 @@ struct Session::Inside {
   std::vector<int64_t> external;  // by value: the input whose bytes it is, or -1
   AlignedBytes block;
   uint64_t value_limit = 0;
+  std::vector<bool> done;  // by step: nothing left to do
   bool timing = false;
 
   void open(const uint8_t* data, size_t size) {
@@ -318,66 +319,21 @@ struct Session::Inside {
     const size_t steps = plan.steps.size();
     for (size_t i = 0; i < steps; ++i) check_step(plan.steps[i], states[i], specs);
 
-    constexpr size_t kNever = SIZE_MAX;
-    std::vector<uint32_t> root(graph.values);  // of an alias: the value whose bytes it is
-    std::vector<const Tensor*> fixed(graph.values, nullptr);
-    for (uint32_t v = 0; v < graph.values; ++v) root[v] = v;
-    for (const Step& step : plan.steps) {
-      if (step.kind != StepKind::alias) continue;
-      const TensorRef from = step.inputs[0].ref;
-      if (from.parameter) {
-        fixed[step.output] = &constants[from.number]->tensor;
-      } else {
-        root[step.output] = root[from.number];
-        fixed[step.output] = fixed[root[from.number]];
-      }
-    }
-    std::vector<size_t> last(graph.values, kNever);
-    const auto use = [&](const TensorRef& ref, size_t step) {
-      if (!ref.parameter) last[root[ref.number]] = step;
-    };
-    for (size_t i = 0; i < steps; ++i) {
-      for (const Node::Slot& slot : plan.steps[i].inputs) {
-        if (slot.present) use(slot.ref, i);
-      }
-      if (plan.steps[i].add) use(plan.steps[i].residual, i);
-    }
-    for (const GraphOutput& output : graph.outputs) last[root[output.value]] = steps;
-
-    std::vector<std::vector<uint32_t>> dying(steps + 1);
-    std::vector<uint64_t> offset(graph.values, 0);
-    Arena arena;
-    for (size_t i = 0; i < steps; ++i) {
-      const Step& step = plan.steps[i];
-      if (step.kind != StepKind::alias) {
-        for (uint32_t v = step.output; v < step.output + step.outputs; ++v) {
-          offset[v] = arena.place(checked_numel(specs[v].shape) * item_bytes(specs[v].dtype));
-          if (arena.peak() > value_limit) refuse("a batch of " + str(wanted) + " needs more than the " + str(value_limit) + " bytes that values may take; pass a larger max_bytes or a smaller batch");
-          const size_t end = last[v] == kNever ? i : last[v];
-          if (end < steps) dying[end].push_back(v);
-        }
-      }
-      for (uint32_t v : dying[i]) arena.free(offset[v]);
-    }
-
-    if (block.size() < arena.peak()) {
+    const Placement placement = place_values(graph, plan, specs, wanted, value_limit);
+    if (block.size() < placement.block_bytes) {
       block = AlignedBytes();  // before the new one: never both
-      block = AlignedBytes(size_t(arena.peak()));
+      block = AlignedBytes(size_t(placement.block_bytes));
     }
     external.assign(graph.values, -1);
     std::vector<Tensor> found(graph.values);
     for (uint32_t v = 0; v < graph.values; ++v) {
-      const uint32_t from = root[v];
+      const Place& place = placement.values[v];
       found[v].spec = specs[v];
-      if (fixed[v]) {
-        found[v].data = fixed[v]->data;
-      } else if (from < graph.inputs.size()) {
-        external[v] = from;
-      } else {
-        found[v].data = block.data() + offset[from];
-      }
+      if (place.kind == Place::input) external[v] = int64_t(place.at);
+      else found[v].data = place.kind == Place::parameter ? constants[place.at]->tensor.data : block.data() + place.at;
     }
     values = std::move(found);
+    done = placement.done;
     for (size_t i = 0; i < steps; ++i) bind(plan.steps[i], states[i]);
     batch = wanted;
   }
@@ -413,7 +369,7 @@ struct Session::Inside {
 
   void run_steps() {
     for (size_t i = 0; i < plan.steps.size(); ++i) {
-      if (plan.steps[i].kind == StepKind::alias) continue;
+      if (plan.steps[i].kind == StepKind::alias || done[i]) continue;
       if (!timing) {
         run_step(plan.steps[i], states[i]);
         continue;
