@@ -78,42 +78,48 @@ std::vector<Spec> infer_window(const Node& node, const Specs& inputs, uint64_t) 
 
 int64_t plane_size(const Sizes& sizes) { return sizes[0] * sizes[1] * sizes[2]; }
 
-// Buffers of one thread: a row of window maxima with -inf for the padding on both sides, its two halves, and what is
-// compared.
+constexpr int64_t kRowsTogether = 8;  // what was just written is not to be read in other pieces at once
+
+// Buffers of one thread, for some rows of the output: window maxima with -inf for the padding on both sides, their
+// halves, and what is compared.
 struct MaxBuffers {
-  size_t span;  // floats in a row with its padding
-  std::vector<float> row, even, odd;
+  size_t span, half;  // floats in a row with its padding
+  std::vector<float> rows, even, odd;
   std::vector<const float*> from;
 
   explicit MaxBuffers(const PoolShape& p) {
     const int64_t reach = (p.out[2] - 1) * p.stride[2] + p.dilation[2] * (p.kernel[2] - 1) + 1;
     span = size_t(std::max(reach, p.before[2] + p.in[2]));
-    row.assign(span, -std::numeric_limits<float>::infinity());
-    even.resize(span / 2 + 1);
-    odd.resize(span / 2 + 1);
+    half = span / 2 + 1;
+    const size_t together = size_t(std::min(kRowsTogether, p.out[1]));
+    rows.assign(together * span, -std::numeric_limits<float>::infinity());
+    even.resize(together * half);
+    odd.resize(together * half);
   }
 };
 
 // The largest of the rows of a window first, then along the row, so that all work runs along the image.
-void max_plane(const PoolShape& p, const PanelKernels& kernels, const float* x, float* y, MaxBuffers& buffers) {
-  float* const row = buffers.row.data();
+void max_rows(const PoolShape& p, const PanelKernels& kernels, const float* x, int64_t first, int64_t count, float* y, MaxBuffers& buffers) {
   std::vector<const float*>& from = buffers.from;
-  for (int64_t oy = 0; oy < p.out[1]; ++oy, y += p.out[2]) {
+  for (int64_t k = 0; k < count; ++k) {
     from.clear();
     for (int64_t ky = 0; ky < p.kernel[1]; ++ky) {
-      const int64_t iy = oy * p.stride[1] - p.before[1] + ky * p.dilation[1];
+      const int64_t iy = (first + k) * p.stride[1] - p.before[1] + ky * p.dilation[1];
       if (iy >= 0 && iy < p.in[1]) from.push_back(x + iy * p.in[2]);
     }
-    if (from.empty()) {
-      std::fill(row + p.before[2], row + p.before[2] + p.in[2], -std::numeric_limits<float>::infinity());
-    } else {
-      kernels.largest(from.data(), int(from.size()), size_t(p.in[2]), row + p.before[2]);
-    }
-    if (p.stride[2] == 2) kernels.split(row, buffers.span, buffers.even.data(), buffers.odd.data());
+    float* const inside = buffers.rows.data() + size_t(k) * buffers.span + p.before[2];
+    if (from.empty()) std::fill(inside, inside + p.in[2], -std::numeric_limits<float>::infinity());
+    else kernels.largest(from.data(), int(from.size()), size_t(p.in[2]), inside);
+  }
+  for (int64_t k = 0; p.stride[2] == 2 && k < count; ++k) {
+    kernels.split(buffers.rows.data() + size_t(k) * buffers.span, buffers.span, buffers.even.data() + size_t(k) * buffers.half, buffers.odd.data() + size_t(k) * buffers.half);
+  }
+  for (int64_t k = 0; k < count; ++k, y += p.out[2]) {
     from.clear();
     for (int64_t kx = 0; kx < p.kernel[2]; ++kx) {
       const int64_t shift = kx * p.dilation[2];
-      from.push_back(p.stride[2] == 2 ? (shift % 2 ? buffers.odd : buffers.even).data() + shift / 2 : row + shift);
+      const std::vector<float>& halves = shift % 2 ? buffers.odd : buffers.even;
+      from.push_back(p.stride[2] == 2 ? halves.data() + size_t(k) * buffers.half + shift / 2 : buffers.rows.data() + size_t(k) * buffers.span + shift);
     }
     if (p.stride[2] <= 2) {
       kernels.largest(from.data(), int(from.size()), size_t(p.out[2]), y);
@@ -124,6 +130,10 @@ void max_plane(const PoolShape& p, const PanelKernels& kernels, const float* x, 
       for (const float*& one : from) one += p.stride[2];
     }
   }
+}
+
+void max_plane(const PoolShape& p, const PanelKernels& kernels, const float* x, float* y, MaxBuffers& buffers) {
+  for (int64_t oy = 0; oy < p.out[1]; oy += kRowsTogether) max_rows(p, kernels, x, oy, std::min(kRowsTogether, p.out[1] - oy), y + oy * p.out[2], buffers);
 }
 
 template <int kCount>
@@ -137,12 +147,24 @@ void run_max(const Node& node, const Tensors& inputs, const Outputs& outputs, Po
   });
 }
 
+double sum_of_row(const float* x, int64_t count) {
+  constexpr int64_t kSums = 8;  // that do not wait for each other
+  double sums[kSums] = {}, sum = 0;
+  int64_t i = 0;
+  for (; i + kSums <= count; i += kSums) {
+    for (int64_t k = 0; k < kSums; ++k) sums[k] += double(x[i + k]);
+  }
+  for (; i < count; ++i) sum += double(x[i]);
+  for (double one : sums) sum += one;
+  return sum;
+}
+
 double sum_of(const Sizes& in, const float* x, const Sizes& from, const Sizes& to) {
+  if (from == Sizes{} && to == in) return sum_of_row(x, plane_size(in));
   double sum = 0;
   for (int64_t a = from[0]; a < to[0]; ++a) {
     for (int64_t b = from[1]; b < to[1]; ++b) {
-      const float* row = x + (a * in[1] + b) * in[2];
-      for (int64_t c = from[2]; c < to[2]; ++c) sum += row[c];
+      sum += sum_of_row(x + (a * in[1] + b) * in[2] + from[2], to[2] - from[2]);
     }
   }
   return sum;

@@ -246,20 +246,17 @@ void panel_split(const float* x, size_t n, float* even, float* odd) {
 }
 
 void panel_largest(const float* const* from, int count, size_t n, float* into) {
-  const auto at = [&](size_t i) {
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
     vec most = v_load(from[0] + i);
     for (int k = 1; k < count; ++k) most = v_larger(most, v_load(from[k] + i));
     v_store(into + i, most);
-  };
-  if (n >= size_t(kLanes)) {
-    for (size_t i = 0; i + kLanes < n; i += kLanes) at(i);
-    return at(n - kLanes);  // some places again, and no single ones
   }
-  for (size_t i = 0; i < n; ++i) {
-    float most = from[0][i];
-    for (int k = 1; k < count; ++k) most = (from[k][i] > most) | (from[k][i] != from[k][i]) ? from[k][i] : most;
-    into[i] = most;
-  }
+  const int rest = int(n - i);
+  if (rest == 0) return;
+  vec most = v_load_part(from[0] + i, rest);
+  for (int k = 1; k < count; ++k) most = v_larger(most, v_load_part(from[k] + i, rest));
+  v_store_part(into + i, most, rest);
 }
 
 void panel_vector(const float* weight, size_t rows, size_t cols, const float* x, float* sums) {
