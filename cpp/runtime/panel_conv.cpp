@@ -1,4 +1,5 @@
 // Convolutions as a weight matrix times panels of up to 64 output pixels, gathered tap by tap from a padded image.
+#include "depthwise_conv.h"
 #include "panel_matrix.h"
 #include "pixel_tiles.h"
 #include "winograd_conv.h"
@@ -9,7 +10,6 @@ namespace {
 constexpr size_t kWorthThreads = 1000000;  // multiplications: about 15 us of one thread
 constexpr size_t kWorthCopy = 100000;      // floats: the same
 constexpr uint32_t kWholeDepth = 1152;     // of a panel that fits in a second-level cache beside weights
-constexpr size_t kNearFloats = 4096;       // that stay in a first-level cache
 constexpr uint32_t kStripRows = 4 * kPanelRows;
 
 using MakeMatrix = std::unique_ptr<PanelMatrix> (*)(const Matrix&, uint32_t, uint32_t, const PanelKernels&);
@@ -86,52 +86,12 @@ class PanelConv : public ConvKernel {
   }
 };
 
-// One input channel for each output channel, or for a few of them: nothing to multiply but 9 taps or so.
-class DepthwiseConv : public ConvKernel {
- public:
-  DepthwiseConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels)
-      : name_(std::string("depthwise/") + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels), weight_(dense_values(weight)) {
-    for (uint32_t ky = 0; ky < shape.kernel_h; ++ky) {
-      for (uint32_t kx = 0; kx < shape.kernel_w; ++kx) tap_.push_back(image_.at(0, size_t(ky) * shape.dilation_h, size_t(kx) * shape.dilation_w));
-    }
-  }
-
-  const char* name() const override { return name_.c_str(); }
-  size_t bytes() const override { return weight_.size() * sizeof(float) + tap_.size() * sizeof(size_t); }
-
-  void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
-    const ConvShape& s = shape_;
-    const size_t area = size_t(s.out_h) * s.out_w, in_area = size_t(s.in_h) * s.in_w, each = s.out_channels / s.groups;
-    const Depthwise depthwise{tap_.data(), int(tap_.size()), image_.width(), s.out_h, s.out_w};
-    // Some channels at a time: what was just written in pieces is not to be read in whole vectors at once.
-    const size_t channels = batch * s.in_channels, together = std::max<size_t>(1, kNearFloats / image_.channel_size());
-    pool.run((channels + together - 1) / together, [&](size_t chunk, int worker) {
-      const size_t first = chunk * together, last = std::min(channels, first + together);
-      float* images = static_cast<float*>(pool.scratch(worker, (together * image_.channel_size() + PhasedImage::kSlack) * sizeof(float)));
-      for (size_t c = first; c < last; ++c) image_.fill(x + c * in_area, images + (c - first) * image_.channel_size());
-      for (size_t out = first * each; out < last * each; ++out) {
-        const size_t channel = out % s.out_channels;
-        const float* image = images + (out / each - first) * image_.channel_size();
-        kernels_.depthwise(depthwise, image, weight_.data() + channel * tap_.size(), epilogue, channel, epilogue.residual ? epilogue.residual + out * area : nullptr, y + out * area);
-      }
-    }, batch * s.out_channels * area * tap_.size() > kWorthThreads / 4);
-  }
-
- private:
-  std::string name_;
-  ConvShape shape_;
-  PanelKernels kernels_;
-  PhasedImage image_;
-  std::vector<float> weight_;
-  std::vector<size_t> tap_;
-};
-
 }  // namespace
 
 void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found) {
   const PanelKernels kernels = panel_kernels(request.cpu);
   if (shape.groups == shape.in_channels) {
-    found.push_back(std::make_unique<DepthwiseConv>(weight, shape, kernels));
+    add_depthwise_kernel(weight, shape, request, found);
   } else {
     found.push_back(std::make_unique<PanelConv>(weight, shape, kernels, dense_panel_matrix, "gemm"));
     add_winograd_kernel(weight, shape, request, found);

@@ -37,9 +37,10 @@ class PhasedImage {
     const bool padded = s.pad_top || s.pad_bottom || s.pad_left || s.pad_right || s.stride_h > 1 || s.stride_w > 1;
     if (padded) std::memset(to, padding, channel_size() * sizeof(float));
     if (s.stride_h == 1 && s.stride_w == 1) return kernels_.spread(x, s.in_h, s.in_w, to + s.pad_top * width_ + s.pad_left, width_);
+    size_t phase_y = s.pad_top % s.stride_h, at = s.pad_top / s.stride_h;
     for (size_t y = 0; y < s.in_h; ++y, x += s.in_w) {
-      const size_t py = y + s.pad_top;
-      float* row = to + ((py % s.stride_h) * s.stride_w * rows_ + py / s.stride_h) * width_;
+      float* row = to + (phase_y * s.stride_w * rows_ + at) * width_;
+      if (++phase_y == s.stride_h) phase_y = 0, ++at;
       if (s.stride_w == 1) {
         kernels_.spread(x, 1, s.in_w, row + s.pad_left, width_);
         continue;

@@ -29,7 +29,8 @@ struct PanelSegment {
 struct Depthwise {
   const size_t* tap;  // where the taps of pixel (0, 0) lie
   int taps;
-  size_t step;        // from one row of the image to the next
+  size_t step;        // from what an output row reads to what the next one reads
+  size_t stride;      // the same for output columns
   size_t rows, cols;  // of the output
 };
 
@@ -41,7 +42,7 @@ struct PanelKernels {
   void (*sparse)(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, int width, float* acc, bool first);
   // y[j] = finish(acc[j]) for one row of width values.
   void (*finish)(const Epilogue& epilogue, size_t row, const float* acc, const float* residual, int width, float* y);
-  // y[i * cols + j] = finish(sum over taps of weight[t] * image[tap[t] + i * step + j]); the image has room for a vector behind.
+  // y[i * cols + j] = finish(sum over taps of weight[t] * image[tap[t] + i * step + j * stride]); the image has room for 64 floats behind.
   void (*depthwise)(const Depthwise& shape, const float* image, const float* weight, const Epilogue& epilogue, size_t channel, const float* residual, float* y);
   // sums[r] = W[r] . x for `rows` rows of `cols` values.
   void (*vector)(const float* weight, size_t rows, size_t cols, const float* x, float* sums);

@@ -150,27 +150,86 @@ void panel_finish(const Epilogue& epilogue, size_t row, const float* acc, const 
   for (int j = 0; j < width; j += kLanes) finished.store(v_load(acc + j), residual ? residual + j : nullptr, width - j, y + j);
 }
 
-// kTaps of 0 stands for any number.
-template <int kTaps, class Store>
-inline void depthwise_rows(const Depthwise& shape, const float* image, const float* weight, const Store& store) {
-  vec w[kTaps ? kTaps : 1];
-  for (int t = 0; t < kTaps; ++t) w[t] = v_set(weight[t]);
+// Three columns of a line of the image for kLanes outputs; they lie side by side.
+template <int kStride>
+struct Columns {
+  vec at[3];
+
+  explicit Columns(const float* x) {
+    if (kStride == 1) {
+      for (int kx = 0; kx < 3; ++kx) at[kx] = v_load(x + kx);
+    } else {
+      vec odd;
+      v_split(v_load(x), v_load(x + kLanes), at[0], at[1]);
+      v_split(v_load(x + 2), v_load(x + 2 + kLanes), at[2], odd);
+    }
+  }
+};
+
+// kOut output rows from row i on; what they read together is loaded once.
+template <int kStride, int kOut, class Store>
+inline void depthwise_lines(const Depthwise& shape, const float* image, size_t line, const float* weight, size_t i, const Store& store) {
+  vec w[9];
+#pragma GCC unroll 9
+  for (int t = 0; t < 9; ++t) w[t] = v_set(weight[t]);
+  for (size_t j = 0; j < shape.cols; j += kLanes) {
+    vec sum[kOut];
+#pragma GCC unroll 4
+    for (int k = 0; k < kOut; ++k) sum[k] = v_zero();
+#pragma GCC unroll 9
+    for (int r = 0; r < kStride * (kOut - 1) + 3; ++r) {
+      const Columns<kStride> x(image + size_t(r) * line + kStride * j);
+#pragma GCC unroll 4
+      for (int k = 0; k < kOut; ++k) {
+        const int ky = r - kStride * k;
+        if (ky < 0 || ky > 2) continue;
+#pragma GCC unroll 3
+        for (int kx = 0; kx < 3; ++kx) sum[k] = v_fma(w[3 * ky + kx], x.at[kx], sum[k]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < kOut; ++k) store((i + size_t(k)) * shape.cols + j, sum[k], int(shape.cols - j));
+  }
+}
+
+// 3x3 taps side by side, the same stride both ways.
+template <int kStride, class Store>
+inline void depthwise_3x3(const Depthwise& shape, const float* image, const float* weight, const Store& store) {
+  constexpr int kOut = 4;
+  const size_t line = shape.tap[3];
+  size_t i = 0;
+  for (; i + kOut <= shape.rows; i += kOut) depthwise_lines<kStride, kOut>(shape, image + i * shape.step, line, weight, i, store);
+  for (; i < shape.rows; ++i) depthwise_lines<kStride, 1>(shape, image + i * shape.step, line, weight, i, store);
+}
+
+inline bool is_3x3(const Depthwise& shape) {
+  bool close = shape.taps == 9 && (shape.stride == 1 || shape.stride == 2) && shape.tap[0] == 0 && shape.step == shape.stride * shape.tap[3];
+  for (size_t t = 0; close && t < 9; ++t) close = shape.tap[t] == t / 3 * shape.tap[3] + t % 3;
+  return close;
+}
+
+template <class Store>
+inline void depthwise_any(const Depthwise& shape, const float* image, const float* weight, const Store& store) {
   for (size_t i = 0; i < shape.rows; ++i, image += shape.step) {
     for (size_t j = 0; j < shape.cols; j += kLanes) {
-      vec a = v_zero(), b = v_zero();
-#pragma GCC unroll 9
-      for (int t = 0; t < kTaps; ++t) {
-        vec& sum = t % 2 ? b : a;
-        sum = v_fma(w[t], v_load(image + shape.tap[t] + j), sum);
+      const size_t n = shape.cols - j < size_t(kLanes) ? shape.cols - j : kLanes;
+      vec sum = v_zero();
+      for (int t = 0; t < shape.taps; ++t) {
+        const float* x = image + shape.tap[t] + shape.stride * j;
+        float lane[kLanes] = {};
+        for (size_t k = 0; shape.stride > 1 && k < n; ++k) lane[k] = x[k * shape.stride];
+        sum = v_fma(v_set(weight[t]), v_load(shape.stride > 1 ? lane : x), sum);
       }
-      for (int t = kTaps; t < shape.taps; ++t) a = v_fma(v_set(weight[t]), v_load(image + shape.tap[t] + j), a);
-      store(i * shape.cols + j, v_add(a, b), int(shape.cols - j));
+      store(i * shape.cols + j, sum, int(shape.cols - j));
     }
   }
 }
 
 void panel_depthwise(const Depthwise& shape, const float* image, const float* weight, const Epilogue& epilogue, size_t channel, const float* residual, float* y) {
-  const auto run = [&](const auto& store) { shape.taps == 9 ? depthwise_rows<9>(shape, image, weight, store) : depthwise_rows<0>(shape, image, weight, store); };
+  const auto run = [&](const auto& store) {
+    if (!is_3x3(shape)) return depthwise_any(shape, image, weight, store);
+    shape.stride == 1 ? depthwise_3x3<1>(shape, image, weight, store) : depthwise_3x3<2>(shape, image, weight, store);
+  };
   if (epilogue.activation == Activation::leaky) {
     return run([&](size_t at, vec acc, int n) {
       float lane[kLanes];
