@@ -60,7 +60,7 @@ class PanelLinear : public LinearKernel {
       std::memset(panel, 0, panel_size * sizeof(float));
       for (uint32_t t = 0; t < matrix_->tiles(); ++t) {
         transpose(x + first * matrix_->depth() + t * kTileDepth, width, matrix_->tile_depth(t), panel);
-        matrix_->multiply(t, 0, matrix_->rows(), panel, int(width), acc);
+        matrix_->multiply(t, 0, matrix_->rows(), panel, kPanel, int(width), acc);
       }
       store(acc, first, width, epilogue, y);
     });

@@ -10,6 +10,7 @@ namespace {
 constexpr size_t kWorthThreads = 1000000;  // multiplications: about 15 us of one thread
 constexpr size_t kWorthCopy = 100000;      // floats: the same
 constexpr uint32_t kWholeDepth = 1152;     // of a panel that fits in a second-level cache beside weights
+constexpr size_t kLine = 16;               // floats
 constexpr uint32_t kStripRows = 4 * kPanelRows;
 
 using MakeMatrix = std::unique_ptr<PanelMatrix> (*)(const Matrix&, uint32_t, uint32_t, const PanelKernels&);
@@ -68,7 +69,12 @@ class PanelConv : public ConvKernel {
     const size_t panel_size = (size_t(gathered) + 1) * kPanel;
     float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + PanelMatrix::acc_size(strip)) * sizeof(float)));
     float* acc = panel + panel_size;
-    if (whole) tiles_.gather(kernels_, image, tile, 0, matrix.depth(), panel);
+    // Pixels that are not shifted are read where they are, if vectors of them lie on whole cache lines.
+    const size_t in_area = size_t(shape_.in_h) * shape_.in_w;
+    const bool in_place = whole && tiles_.pointwise() && width == kPanel && in_area % kLine == 0;
+    const size_t step = in_place ? in_area : kPanel;
+    const float* const from_panel = in_place ? image + pixel : panel;
+    if (whole && !in_place) tiles_.gather(kernels_, image, tile, 0, matrix.depth(), panel);
     for (uint32_t from = 0; from < matrix.rows(); from += strip) {
       const uint32_t rows = std::min(strip, matrix.rows() - from);
       if (whole) {
@@ -76,7 +82,7 @@ class PanelConv : public ConvKernel {
       }
       for (uint32_t t = 0; t < matrix.tiles(); ++t) {
         if (!whole) tiles_.gather(kernels_, image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
-        matrix.multiply(t, from, rows, whole ? panel + size_t(t) * kTileDepth * kPanel : panel, width, acc);
+        matrix.multiply(t, from, rows, whole ? from_panel + size_t(t) * kTileDepth * step : panel, step, width, acc);
       }
       for (uint32_t r = 0; r < rows; ++r) {
         const size_t row = first_row + from + r, at = row * area + pixel;

@@ -22,12 +22,12 @@ class DensePanelMatrix : public PanelMatrix {
 
   size_t bytes() const override { return packed_.size_bytes(); }
 
-  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, int width, float* acc) const override {
-    multiply_(packed_.data() + start(tile, from / kPanelRows), rows, tile_depth(tile), panel, width, acc, tile == 0);
+  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc) const override {
+    multiply_(packed_.data() + start(tile, from / kPanelRows), rows, tile_depth(tile), panel, step, width, acc, tile == 0);
   }
 
  private:
-  void (*multiply_)(const float*, size_t, size_t, const float*, int, float*, bool);
+  void (*multiply_)(const float*, size_t, size_t, const float*, size_t, int, float*, bool);
   uint32_t blocks_;
   AlignedVector<float> packed_;  // tile by tile, then block by block, then column by column
 
@@ -64,12 +64,12 @@ class SparsePanelMatrix : public PanelMatrix {
 
   size_t bytes() const override { return start_.size() * 4 + col_.size() * 2 + value_.size() * 4; }
 
-  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, int width, float* acc) const override {
-    multiply_(start_.data() + size_t(tile) * rows_ + from, col_.data(), value_.data(), rows, panel, width, acc, tile == 0);
+  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc) const override {
+    multiply_(start_.data() + size_t(tile) * rows_ + from, col_.data(), value_.data(), rows, panel, step, width, acc, tile == 0);
   }
 
  private:
-  void (*multiply_)(const uint32_t*, const uint16_t*, const float*, size_t, const float*, int, float*, bool);
+  void (*multiply_)(const uint32_t*, const uint16_t*, const float*, size_t, const float*, size_t, int, float*, bool);
   std::vector<uint32_t> start_;  // tile by tile, then row by row
   std::vector<uint16_t> col_;
   std::vector<float> value_;

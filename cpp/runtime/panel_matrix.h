@@ -29,9 +29,9 @@ class PanelMatrix {
  public:
   virtual ~PanelMatrix() = default;
   virtual size_t bytes() const = 0;
-  // acc (rows kPanel apart, padded to whole blocks) = or += rows [from, from + rows) of tile `tile` times `panel`, which
-  // holds that tile's columns; `from` is a multiple of kPanelRows.
-  virtual void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, int width, float* acc) const = 0;
+  // acc (rows kPanel apart, padded to whole blocks) = or += rows [from, from + rows) of tile `tile` times `panel`, whose
+  // rows lie `step` apart and hold that tile's columns; `from` is a multiple of kPanelRows.
+  virtual void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc) const = 0;
 
   uint32_t rows() const { return rows_; }
   uint32_t depth() const { return depth_; }

@@ -130,7 +130,7 @@ class WinogradConv : public ConvKernel {
       }
       for (int p = 0; p < kWinogradPlaces; ++p) {
         const PanelMatrix& matrix = *matrices_[size_t(p)];
-        for (uint32_t t = 0; t < matrix.tiles(); ++t) matrix.multiply(t, from, strip, places + p * place_step + size_t(t) * kTileDepth * kPanel, width, sums + p * sum_step);
+        for (uint32_t t = 0; t < matrix.tiles(); ++t) matrix.multiply(t, from, strip, places + p * place_step + size_t(t) * kTileDepth * kPanel, kPanel, width, sums + p * sum_step);
       }
       kernels_.winograd.output(sums, sum_step, strip, width, pieces, count, epilogue, from, residual ? residual + from * area : nullptr, y + from * area, area);
     }

@@ -36,10 +36,10 @@ struct Depthwise {
 
 struct PanelKernels {
   const char* column;  // "avx512"
-  // acc[i] of `rows` rows of blocks that follow each other += W panel, over `depth` rows of the panel.
-  void (*dense)(const float* blocks, size_t rows, size_t depth, const float* panel, int width, float* acc, bool first);
+  // acc[i] of `rows` rows of blocks that follow each other += W panel, over `depth` rows of the panel, which lie `step` apart.
+  void (*dense)(const float* blocks, size_t rows, size_t depth, const float* panel, size_t step, int width, float* acc, bool first);
   // acc[r] for rows entries[start[r]] .. entries[start[r + 1] - 1]
-  void (*sparse)(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, int width, float* acc, bool first);
+  void (*sparse)(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, size_t step, int width, float* acc, bool first);
   // y[j] = finish(acc[j]) for one row of width values.
   void (*finish)(const Epilogue& epilogue, size_t row, const float* acc, const float* residual, int width, float* y);
   // y[i * cols + j] = finish(sum over taps of weight[t] * image[tap[t] + i * step + j * stride]); the image has room for 64 floats behind.

@@ -30,7 +30,7 @@ inline void prefetch(const void* at) {
 
 // kRows of one block, or of two that follow each other.
 template <int kRows, int kVectors>
-inline void dense_block(const float* block, size_t depth, const float* panel, float* acc, bool first) {
+inline void dense_block(const float* block, size_t depth, const float* panel, size_t panel_step, float* acc, bool first) {
   vec sum[kRows][kVectors];
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
@@ -38,7 +38,7 @@ inline void dense_block(const float* block, size_t depth, const float* panel, fl
     for (int v = 0; v < kVectors; ++v) sum[i][v] = first ? v_zero() : v_load(acc + i * kPanel + v * kLanes);
   }
   const float* const next = block + depth * kPanelRows - kPanelRows;
-  for (size_t k = 0; k < depth * kPanelRows; k += kPanelRows, panel += kPanel) {
+  for (size_t k = 0; k < depth * kPanelRows; k += kPanelRows, panel += panel_step) {
     prefetch(block + k + kWeightsAhead);
     vec x[kVectors];
 #pragma GCC unroll 4
@@ -58,34 +58,34 @@ inline void dense_block(const float* block, size_t depth, const float* panel, fl
 }
 
 template <int kVectors>
-inline void dense_rows(const float* block, size_t rows, size_t depth, const float* panel, float* acc, bool first) {
+inline void dense_rows(const float* block, size_t rows, size_t depth, const float* panel, size_t panel_step, float* acc, bool first) {
   // Few sums would wait for each other: two blocks at a time.
   constexpr bool kPairs = kVectors * 2 <= kBlockVectors;
   for (; kPairs && rows >= 2 * kPanelRows; rows -= 2 * kPanelRows, block += 2 * kPanelRows * depth, acc += 2 * kPanelRows * kPanel) {
-    dense_block<kPairs ? 2 * kPanelRows : 1, kVectors>(block, depth, panel, acc, first);
+    dense_block<kPairs ? 2 * kPanelRows : 1, kVectors>(block, depth, panel, panel_step, acc, first);
   }
   for (; rows >= kPanelRows; rows -= kPanelRows, block += kPanelRows * depth, acc += kPanelRows * kPanel) {
-    dense_block<kPanelRows, kVectors>(block, depth, panel, acc, first);
+    dense_block<kPanelRows, kVectors>(block, depth, panel, panel_step, acc, first);
   }
   switch (rows) {
-    case 1: return dense_block<1, kVectors>(block, depth, panel, acc, first);
-    case 2: return dense_block<2, kVectors>(block, depth, panel, acc, first);
-    case 3: return dense_block<3, kVectors>(block, depth, panel, acc, first);
-    case 4: return dense_block<4, kVectors>(block, depth, panel, acc, first);
-    case 5: return dense_block<5, kVectors>(block, depth, panel, acc, first);
+    case 1: return dense_block<1, kVectors>(block, depth, panel, panel_step, acc, first);
+    case 2: return dense_block<2, kVectors>(block, depth, panel, panel_step, acc, first);
+    case 3: return dense_block<3, kVectors>(block, depth, panel, panel_step, acc, first);
+    case 4: return dense_block<4, kVectors>(block, depth, panel, panel_step, acc, first);
+    case 5: return dense_block<5, kVectors>(block, depth, panel, panel_step, acc, first);
   }
 }
 
-void panel_dense(const float* blocks, size_t rows, size_t depth, const float* panel, int width, float* acc, bool first) {
+void panel_dense(const float* blocks, size_t rows, size_t depth, const float* panel, size_t panel_step, int width, float* acc, bool first) {
   int vectors = (width + kLanes - 1) / kLanes;
   while (vectors > 0) {
     const int now = vectors < kBlockVectors ? vectors : kBlockVectors;
     switch (now) {
-      case 1: dense_rows<1>(blocks, rows, depth, panel, acc, first); break;
-      case 2: dense_rows<2>(blocks, rows, depth, panel, acc, first); break;
+      case 1: dense_rows<1>(blocks, rows, depth, panel, panel_step, acc, first); break;
+      case 2: dense_rows<2>(blocks, rows, depth, panel, panel_step, acc, first); break;
 #if TERSENET_BLOCK_VECTORS > 2
-      case 3: dense_rows<3>(blocks, rows, depth, panel, acc, first); break;
-      default: dense_rows<4>(blocks, rows, depth, panel, acc, first); break;
+      case 3: dense_rows<3>(blocks, rows, depth, panel, panel_step, acc, first); break;
+      default: dense_rows<4>(blocks, rows, depth, panel, panel_step, acc, first); break;
 #endif
     }
     vectors -= now;
@@ -95,7 +95,7 @@ void panel_dense(const float* blocks, size_t rows, size_t depth, const float* pa
 }
 
 template <int kVectors>
-inline void sparse_rows(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, float* acc, bool first) {
+inline void sparse_rows(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, size_t step, float* acc, bool first) {
   for (size_t r = 0; r < rows; ++r, acc += kPanel) {
     vec sum[kVectors];
     uint32_t e = start[r];
@@ -104,7 +104,7 @@ inline void sparse_rows(const uint32_t* start, const uint16_t* col, const float*
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[v] = first ? v_zero() : v_load(acc + v * kLanes);
     for (; e < end; ++e) {
-      const float* x = panel + size_t(col[e]) * kPanel;
+      const float* x = panel + size_t(col[e]) * step;
       const vec w = v_set(value[e]);
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) sum[v] = v_fma(w, v_load(x + v * kLanes), sum[v]);
@@ -114,13 +114,13 @@ inline void sparse_rows(const uint32_t* start, const uint16_t* col, const float*
   }
 }
 
-void panel_sparse(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, int width, float* acc, bool first) {
+void panel_sparse(const uint32_t* start, const uint16_t* col, const float* value, size_t rows, const float* panel, size_t step, int width, float* acc, bool first) {
   const int vectors = (width + kLanes - 1) / kLanes;
   constexpr int kAll = kPanel / kLanes;
-  if (vectors * 4 <= kAll) return sparse_rows<(kAll + 3) / 4>(start, col, value, rows, panel, acc, first);
-  if (vectors * 2 <= kAll) return sparse_rows<(kAll + 1) / 2>(start, col, value, rows, panel, acc, first);
-  if (vectors * 4 <= kAll * 3) return sparse_rows<(kAll * 3 + 3) / 4>(start, col, value, rows, panel, acc, first);
-  sparse_rows<kAll>(start, col, value, rows, panel, acc, first);
+  if (vectors * 4 <= kAll) return sparse_rows<(kAll + 3) / 4>(start, col, value, rows, panel, step, acc, first);
+  if (vectors * 2 <= kAll) return sparse_rows<(kAll + 1) / 2>(start, col, value, rows, panel, step, acc, first);
+  if (vectors * 4 <= kAll * 3) return sparse_rows<(kAll * 3 + 3) / 4>(start, col, value, rows, panel, step, acc, first);
+  sparse_rows<kAll>(start, col, value, rows, panel, step, acc, first);
 }
 
 // What a row's sums go through: finish() on vectors, but for leaky.
