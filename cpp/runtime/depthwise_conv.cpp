@@ -39,16 +39,19 @@ class DepthwiseConv : public ConvKernel {
     const size_t area = size_t(s.out_h) * s.out_w, in_area = size_t(s.in_h) * s.in_w, each = s.out_channels / s.groups, channels = batch * s.in_channels;
     pool.run((channels + together_ - 1) / together_, [&](size_t chunk, int worker) {
       const size_t first = chunk * together_, last = std::min(channels, first + together_);
-      float* strips = static_cast<float*>(pool.scratch(worker, (together_ * strip_size_ + kSlack) * sizeof(float)));
-      for (size_t oy = 0; oy < s.out_h; oy += strip_) {
-        const Depthwise depthwise{tap_.data(), int(tap_.size()), s.stride_h * width_, s.stride_w, std::min<size_t>(strip_, s.out_h - oy), s.out_w};
-        for (size_t c = first; c < last; ++c) fill(x + c * in_area, oy, depthwise.rows, strips + (c - first) * strip_size_);
-        for (size_t out = first * each; out < last * each; ++out) {
-          const size_t channel = out % s.out_channels, at = out * area + oy * s.out_w;
-          kernels_.depthwise(depthwise, strips + (out / each - first) * strip_size_, weight_.data() + channel * tap_.size(), epilogue, channel, epilogue.residual ? epilogue.residual + at : nullptr, y + at);
-        }
-      }
+      float* strips = static_cast<float*>(pool.scratch(worker, scratch_bytes()));
+      run_channels(x + first * in_area, first * each, (last - first) * each, epilogue, epilogue.residual ? epilogue.residual + first * each * area : nullptr, y + first * each * area, strips);
     }, batch * s.out_channels * area * tap_.size() > kWorthThreads);
+  }
+
+  size_t part_scratch() const override { return shape_.out_channels == shape_.in_channels ? scratch_bytes() : 0; }
+
+  void run_part(const float* x, uint32_t first, uint32_t count, const Epilogue& epilogue, float* y, void* scratch) const override {
+    const size_t area = size_t(shape_.out_h) * shape_.out_w, in_area = size_t(shape_.in_h) * shape_.in_w;
+    for (size_t done = 0; done < count; done += together_) {
+      run_channels(x + done * in_area, first + done, std::min(together_, count - done), epilogue, epilogue.residual ? epilogue.residual + done * area : nullptr, y + done * area,
+                   static_cast<float*>(scratch));
+    }
   }
 
  private:
@@ -61,6 +64,23 @@ class DepthwiseConv : public ConvKernel {
   size_t strip_;       // output rows made together
   size_t strip_size_;  // floats of the image that they read
   size_t together_;    // channels
+
+  size_t scratch_bytes() const { return (together_ * strip_size_ + kSlack) * sizeof(float); }
+
+  // Outputs [first, first + count), counted through all images, of as many channels as are together; x, y and the residual
+  // are theirs.
+  void run_channels(const float* x, size_t first, size_t count, const Epilogue& epilogue, const float* residual, float* y, float* strips) const {
+    const ConvShape& s = shape_;
+    const size_t area = size_t(s.out_h) * s.out_w, in_area = size_t(s.in_h) * s.in_w, each = s.out_channels / s.groups;
+    for (size_t oy = 0; oy < s.out_h; oy += strip_) {
+      const Depthwise depthwise{tap_.data(), int(tap_.size()), s.stride_h * width_, s.stride_w, std::min<size_t>(strip_, s.out_h - oy), s.out_w};
+      for (size_t c = 0; c < count / each; ++c) fill(x + c * in_area, oy, depthwise.rows, strips + c * strip_size_);
+      for (size_t k = 0; k < count; ++k) {
+        const size_t channel = (first + k) % s.out_channels, at = k * area + oy * s.out_w;
+        kernels_.depthwise(depthwise, strips + k / each * strip_size_, weight_.data() + channel * tap_.size(), epilogue, channel, residual ? residual + at : nullptr, y + at);
+      }
+    }
+  }
 
   // The padded rows that `rows` output rows from `oy` on read.
   void fill(const float* x, size_t oy, size_t rows, float* to) const {

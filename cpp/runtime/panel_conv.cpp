@@ -40,14 +40,21 @@ class PanelConv : public ConvKernel {
       image_.fill_all(x, batch * channels, in_area, images, pool, batch * channels * stored > kWorthCopy);
       from = images;
     }
-    const size_t tiles = tiles_.count();
+    const size_t tiles = tiles_.count(), area = size_t(s.out_h) * s.out_w;
     pool.run(batch * s.groups * tiles, [&](size_t chunk, int worker) {
       const size_t tile = chunk % tiles, group = chunk / tiles % s.groups, b = chunk / tiles / s.groups;
-      const PanelMatrix& matrix = *matrices_[group];
+      const uint32_t rows = matrices_[group]->rows();
       const float* image = from + (b * channels + group * (channels / s.groups)) * stored;
-      const size_t begin = b * s.out_channels * size_t(s.out_h) * s.out_w;
-      run_tile(matrix, image, tile, epilogue, group * matrix.rows(), epilogue.residual ? epilogue.residual + begin : nullptr, y + begin, pool, worker);
+      const size_t first = group * rows, begin = (b * s.out_channels + first) * area;
+      float* scratch = static_cast<float*>(pool.scratch(worker, scratch_bytes()));
+      run_tile(*matrices_[group], image, tile, 0, rows, epilogue, first, epilogue.residual ? epilogue.residual + begin : nullptr, y + begin, scratch);
     }, work_ * batch > kWorthThreads);
+  }
+
+  size_t part_scratch() const override { return tiles_.pointwise() && shape_.groups == 1 && whole() ? scratch_bytes() : 0; }
+
+  void run_part(const float* x, uint32_t first, uint32_t count, const Epilogue& epilogue, float* y, void* scratch) const override {
+    for (size_t tile = 0; tile < tiles_.count(); ++tile) run_tile(*matrices_[0], x, tile, first, count, epilogue, 0, epilogue.residual, y, static_cast<float*>(scratch));
   }
 
  private:
@@ -59,34 +66,37 @@ class PanelConv : public ConvKernel {
   size_t work_;                                         // multiplications for an image
   std::vector<std::unique_ptr<PanelMatrix>> matrices_;  // one for each group
 
-  void run_tile(const PanelMatrix& matrix, const float* image, size_t tile, const Epilogue& epilogue, size_t first_row, const float* residual, float* y, Pool& pool,
-                int worker) const {
+  // Whether all that a tile reads is gathered before it is multiplied. Then strips of rows are finished while their sums
+  // are near; else all rows take turns.
+  bool whole() const { return matrices_[0]->depth() <= kWholeDepth; }
+  uint32_t strip() const { return whole() ? kStripRows : matrices_[0]->rows(); }
+  size_t panel_size() const { return (size_t(whole() ? matrices_[0]->depth() : kTileDepth) + 1) * kPanel; }
+  size_t scratch_bytes() const { return (panel_size() + PanelMatrix::acc_size(strip())) * sizeof(float); }
+
+  // Rows [first, first + count) of a matrix, whose row 0 is the channel `channel`; y and the residual are those of row `first`.
+  void run_tile(const PanelMatrix& matrix, const float* image, size_t tile, uint32_t first, uint32_t count, const Epilogue& epilogue, size_t channel, const float* residual, float* y,
+                float* scratch) const {
     const size_t area = size_t(shape_.out_h) * shape_.out_w, pixel = tile * kPanel;
     const int width = int(std::min<size_t>(kPanel, area - pixel));
-    // Strips of rows are finished while their sums are near, where the whole panel is; else all rows take turns.
-    const bool whole = matrix.depth() <= kWholeDepth;
-    const uint32_t gathered = whole ? matrix.depth() : kTileDepth, strip = whole ? kStripRows : matrix.rows();
-    const size_t panel_size = (size_t(gathered) + 1) * kPanel;
-    float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + PanelMatrix::acc_size(strip)) * sizeof(float)));
-    float* acc = panel + panel_size;
+    float *const panel = scratch, *const acc = panel + panel_size();
     // Pixels that are not shifted are read where they are, if vectors of them lie on whole cache lines.
     const size_t in_area = size_t(shape_.in_h) * shape_.in_w;
-    const bool in_place = whole && tiles_.pointwise() && width == kPanel && in_area % kLine == 0;
+    const bool in_place = whole() && tiles_.pointwise() && width == kPanel && in_area % kLine == 0;
     const size_t step = in_place ? in_area : kPanel;
     const float* const from_panel = in_place ? image + pixel : panel;
-    if (whole && !in_place) tiles_.gather(kernels_, image, tile, 0, matrix.depth(), panel);
-    for (uint32_t from = 0; from < matrix.rows(); from += strip) {
-      const uint32_t rows = std::min(strip, matrix.rows() - from);
-      if (whole) {
-        for (uint32_t r = 0; r < rows; ++r) prefetch_write(y + (first_row + from + r) * area + pixel, size_t(width));
+    if (whole() && !in_place) tiles_.gather(kernels_, image, tile, 0, matrix.depth(), panel);
+    for (uint32_t from = 0; from < count; from += strip()) {
+      const uint32_t rows = std::min(strip(), count - from);
+      if (whole()) {
+        for (uint32_t r = 0; r < rows; ++r) prefetch_write(y + (from + r) * area + pixel, size_t(width));
       }
       for (uint32_t t = 0; t < matrix.tiles(); ++t) {
-        if (!whole) tiles_.gather(kernels_, image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
-        matrix.multiply(t, from, rows, whole ? from_panel + size_t(t) * kTileDepth * step : panel, step, width, acc);
+        if (!whole()) tiles_.gather(kernels_, image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
+        matrix.multiply(t, first + from, rows, whole() ? from_panel + size_t(t) * kTileDepth * step : panel, step, width, acc);
       }
       for (uint32_t r = 0; r < rows; ++r) {
-        const size_t row = first_row + from + r, at = row * area + pixel;
-        kernels_.finish(epilogue, row, acc + size_t(r) * kPanel, residual ? residual + at : nullptr, width, y + at);
+        const size_t at = (from + r) * area + pixel;
+        kernels_.finish(epilogue, channel + first + from + r, acc + size_t(r) * kPanel, residual ? residual + at : nullptr, width, y + at);
       }
     }
   }

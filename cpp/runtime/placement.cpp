@@ -13,7 +13,8 @@ constexpr size_t kNever = SIZE_MAX;
 
 class Placing {
  public:
-  Placing(const Graph& graph, const Plan& plan, const std::vector<Spec>& specs) : graph_(graph), plan_(plan), specs_(specs), root_(graph.values), fixed_(graph.values, -1), made_(graph.values), host_(graph.values), offset_(graph.values, 0) {
+  Placing(const Graph& graph, const Plan& plan, const std::vector<size_t>& runs_at, const std::vector<Spec>& specs)
+      : graph_(graph), plan_(plan), runs_at_(runs_at), specs_(specs), root_(graph.values), fixed_(graph.values, -1), made_(graph.values), host_(graph.values), offset_(graph.values, 0) {
     for (uint32_t v = 0; v < graph.values; ++v) root_[v] = host_[v] = v;
     found_.values.resize(graph.values);
     found_.done.resize(plan.steps.size());
@@ -30,7 +31,8 @@ class Placing {
     Arena arena;
     for (size_t i = 0; i < steps; ++i) {
       const Step& step = plan_.steps[i];
-      for (uint32_t v = step.output; step.kind != StepKind::alias && v < step.output + step.outputs; ++v) {
+      const bool makes = step.kind != StepKind::alias && runs_at_[i] == i;
+      for (uint32_t v = step.output; makes && v < step.output + step.outputs; ++v) {
         const uint32_t host = host_of(v);
         if (placed[host]) continue;
         placed[host] = true;
@@ -55,6 +57,7 @@ class Placing {
  private:
   const Graph& graph_;
   const Plan& plan_;
+  const std::vector<size_t>& runs_at_;
   const std::vector<Spec>& specs_;
   std::vector<uint32_t> root_;    // of an alias: the value whose bytes it is
   std::vector<int64_t> fixed_;    // the parameter whose bytes it is, or -1
@@ -128,9 +131,9 @@ class Placing {
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       const Step& step = plan_.steps[i];
       for (const Node::Slot& slot : step.inputs) {
-        if (slot.present && !slot.ref.parameter) use(slot.ref.number, i);
+        if (slot.present && !slot.ref.parameter) use(slot.ref.number, runs_at_[i]);
       }
-      if (step.add && !step.residual.parameter) use(step.residual.number, i);
+      if (step.add && !step.residual.parameter) use(step.residual.number, runs_at_[i]);
       if (step.kind != StepKind::alias) use(step.output, i);
     }
     for (const GraphOutput& output : graph_.outputs) use(output.value, plan_.steps.size());
@@ -140,6 +143,8 @@ class Placing {
 
 }  // namespace
 
-Placement place_values(const Graph& graph, const Plan& plan, const std::vector<Spec>& specs, uint64_t batch, uint64_t limit) { return Placing(graph, plan, specs).run(batch, limit); }
+Placement place_values(const Graph& graph, const Plan& plan, const std::vector<size_t>& runs_at, const std::vector<Spec>& specs, uint64_t batch, uint64_t limit) {
+  return Placing(graph, plan, runs_at, specs).run(batch, limit);
+}
 
 }  // namespace tersenet

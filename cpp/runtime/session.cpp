@@ -7,6 +7,7 @@
 
 #include "tersenet/coder_columns.h"
 #include "tersenet/cpu.h"
+#include "tersenet/runtime/conv_pair.h"
 #include "tersenet/runtime/lstm.h"
 #include "tersenet/runtime/placement.h"
 #include "tersenet/runtime/shapes.h"
@@ -62,7 +63,9 @@ struct Session::Inside {
   std::vector<int64_t> external;  // by value: the input whose bytes it is, or -1
   AlignedBytes block;
   uint64_t value_limit = 0;
-  std::vector<bool> done;  // by step: nothing left to do
+  std::vector<bool> done;       // by step: nothing left to do
+  std::vector<size_t> runs_at;  // by step: itself, or the one that it runs inside
+  std::vector<size_t> feeder;   // by step: the one that runs inside it, or itself
   bool timing = false;
 
   void open(const uint8_t* data, size_t size) {
@@ -95,6 +98,35 @@ struct Session::Inside {
       } catch (const std::invalid_argument& error) {
         refuse(plan.steps[i].node->op->name + " number " + str(i) + ": " + error.what());
       }
+    }
+    find_pairs();
+  }
+
+  // Pointwise convolutions that run inside the depthwise one that alone reads them.
+  void find_pairs() {
+    const size_t steps = plan.steps.size();
+    std::vector<size_t> readers(graph.values, 0), maker(graph.values, steps);
+    const auto read = [&](const TensorRef& ref) {
+      if (!ref.parameter) ++readers[ref.number];
+    };
+    for (size_t i = 0; i < steps; ++i) {
+      runs_at.push_back(i);
+      feeder.push_back(i);
+      const Step& step = plan.steps[i];
+      if (step.kind == StepKind::conv) maker[step.output] = i;
+      for (const Node::Slot& slot : step.inputs) {
+        if (slot.present) read(slot.ref);
+      }
+      if (step.add) read(step.residual);
+    }
+    for (const GraphOutput& output : graph.outputs) ++readers[output.value];
+    for (size_t i = 0; i < steps; ++i) {
+      if (plan.steps[i].kind != StepKind::conv || plan.steps[i].inputs[0].ref.parameter) continue;
+      const uint32_t x = plan.steps[i].inputs[0].ref.number;
+      const size_t first = maker[x];
+      if (first == steps || readers[x] != 1 || feeder[first] != first || !make_a_pair(*states[first].conv, states[first].shape, *states[i].conv, states[i].shape)) continue;
+      runs_at[first] = i;
+      feeder[i] = first;
     }
   }
 
@@ -319,7 +351,7 @@ struct Session::Inside {
     const size_t steps = plan.steps.size();
     for (size_t i = 0; i < steps; ++i) check_step(plan.steps[i], states[i], specs);
 
-    const Placement placement = place_values(graph, plan, specs, wanted, value_limit);
+    const Placement placement = place_values(graph, plan, runs_at, specs, wanted, value_limit);
     if (block.size() < placement.block_bytes) {
       block = AlignedBytes();  // before the new one: never both
       block = AlignedBytes(size_t(placement.block_bytes));
@@ -369,18 +401,31 @@ struct Session::Inside {
 
   void run_steps() {
     for (size_t i = 0; i < plan.steps.size(); ++i) {
-      if (plan.steps[i].kind == StepKind::alias || done[i]) continue;
+      if (plan.steps[i].kind == StepKind::alias || done[i] || runs_at[i] != i) continue;
       if (!timing) {
-        run_step(plan.steps[i], states[i]);
+        run_step(i);
         continue;
       }
       const Clock::time_point start = Clock::now();
-      run_step(plan.steps[i], states[i]);
+      run_step(i);
       states[i].times_us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
     }
   }
 
-  void run_step(const Step& step, StepState& state) {
+  Epilogue epilogue_of(const Step& step, const StepState& state) const {
+    Epilogue epilogue;
+    if (state.scale.size()) epilogue.scale = state.scale.data();
+    if (state.shift.size()) epilogue.shift = state.shift.data();
+    if (step.add) epilogue.residual = values[step.residual.number].f32();
+    epilogue.activation = step.act;
+    epilogue.low = step.low;
+    epilogue.high = step.high;
+    return epilogue;
+  }
+
+  void run_step(size_t i) {
+    const Step& step = plan.steps[i];
+    StepState& state = states[i];
     const Tensor* x = state.inputs[0];
     if (step.kind == StepKind::rule) {
       find_rule(step.node->op->code)->run(*step.node, state.inputs, state.outputs, *pool);
@@ -390,16 +435,14 @@ struct Session::Inside {
       run_lstm_cell(*state.linear, *state.hidden, state.shift, state.hidden_shift, state.inputs, state.outputs, *pool);
       return;
     }
-    Epilogue epilogue;
-    if (state.scale.size()) epilogue.scale = state.scale.data();
-    if (state.shift.size()) epilogue.shift = state.shift.data();
-    if (step.add) epilogue.residual = values[step.residual.number].f32();
-    epilogue.activation = step.act;
-    epilogue.low = step.low;
-    epilogue.high = step.high;
+    const Epilogue epilogue = epilogue_of(step, state);
     float* y = state.outputs[0]->f32();
     const Dims& shape = x->spec.shape;
-    if (step.kind == StepKind::conv) {
+    if (feeder[i] != i) {
+      const StepState& first = states[feeder[i]];
+      const Tensor& image = *first.inputs[0];
+      run_pair({*first.conv, first.shape, epilogue_of(plan.steps[feeder[i]], first)}, {*state.conv, state.shape, epilogue}, image.f32(), size_t(image.spec.shape.size[0]), y, *pool);
+    } else if (step.kind == StepKind::conv) {
       state.conv->run(x->f32(), size_t(shape.size[0]), epilogue, y, *pool);
     } else {
       state.linear->run(x->f32(), size_t(vectors(step, x->spec)), epilogue, y, *pool);
@@ -475,6 +518,7 @@ std::vector<PlanRow> Session::plan(uint64_t batch, int rounds) {
     for (const Node* taken : {step.scale, step.shift, step.norm, step.add, step.activation}) {
       if (taken) row.operation += " + " + taken->op->name;
     }
+    if (inside_->runs_at[i] != i) row.operation += " (inside the next)";
     if (state.linear || state.conv) {
       const size_t slot = step.kind == StepKind::lstm_cell ? 3 : 1;
       row.weight = inside_->graph.parameters[step.inputs[slot].ref.number].name;

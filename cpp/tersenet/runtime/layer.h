@@ -46,6 +46,13 @@ class ConvKernel {
   virtual const char* name() const = 0;
   virtual size_t bytes() const = 0;
   virtual void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const = 0;
+
+  // Some output channels of one image, for kernels that can (conv_pair.h): bytes of scratch memory it takes, 0 where they
+  // cannot. x is what those channels read: the whole image, or where there are as many groups as channels, theirs. y and the
+  // residual are those of `first`, a multiple of kPartRows.
+  virtual size_t part_scratch() const { return 0; }
+  virtual void run_part(const float* x, uint32_t first, uint32_t count, const Epilogue& epilogue, float* y, void* scratch) const { (void)x, (void)first, (void)count, (void)epilogue, (void)y, (void)scratch; }
+  static constexpr uint32_t kPartRows = 6;
 };
 
 using LinearKernels = std::vector<std::unique_ptr<LinearKernel>>;

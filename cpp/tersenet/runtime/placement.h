@@ -25,7 +25,8 @@ struct Placement {
   uint64_t block_bytes = 0;
 };
 
-// `specs` are those of the values at `batch`. Refuses a block above `limit` bytes.
-Placement place_values(const Graph& graph, const Plan& plan, const std::vector<Spec>& specs, uint64_t batch, uint64_t limit);
+// `specs` are those of the values at `batch`. `runs_at` says by step where it runs: there, or inside a later one, which
+// alone reads its output; that has no place. Refuses a block above `limit` bytes.
+Placement place_values(const Graph& graph, const Plan& plan, const std::vector<size_t>& runs_at, const std::vector<Spec>& specs, uint64_t batch, uint64_t limit);
 
 }  // namespace tersenet
