@@ -29,6 +29,9 @@ Int8Kernels int8_kernels_avx2();
 Int8Kernels int8_kernels_avx512vnni();
 Int8Kernels int8_kernels_neon();
 void add_int8_dotprod(Int8Kernels& kernels);  // to those of neon
+// Windows of 64 columns, and weights instead of codes.
+void wsell8_run_avx2(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
+void wsell8_run_neon(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 CodesKernels codes_kernels_avx2();
 CodesKernels codes_kernels_avx512();
