@@ -44,5 +44,7 @@ void add_binary_avx512vnni(BinaryKernels& kernels);
 void add_binary_neon(BinaryKernels& kernels);
 void csr16_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 void csr32_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
+void csr16_run_neon(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
+void csr32_run_neon(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 
 }  // namespace tersenet
