@@ -23,7 +23,7 @@ BinaryKernels binary_kernels(Cpu cpu) {
   if (cpu == Cpu::avx512vnni) add_binary_avx512vnni(kernels);
 #endif
 #if defined(__aarch64__)
-  if (cpu == Cpu::neon) add_binary_neon(kernels);
+  if (cpu >= Cpu::neon) add_binary_neon(kernels);
 #endif
   (void)cpu;
   return kernels;

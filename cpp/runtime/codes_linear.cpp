@@ -30,7 +30,7 @@ CodesKernels codes_kernels(Cpu cpu) {
   if (cpu == Cpu::avx2) return codes_kernels_avx2();
 #endif
 #if defined(__aarch64__)
-  if (cpu == Cpu::neon) return codes_kernels_neon();
+  if (cpu >= Cpu::neon) return codes_kernels_neon();
 #endif
   (void)cpu;
   return codes_kernels_scalar();

@@ -144,7 +144,7 @@ uint32_t crc32(const uint8_t* data, size_t size) {
   static const Crc32Tables tables;
   uint32_t state = 0xffffffffu;
 #if defined(TERSENET_AVX2)
-  if (const Cpu cpu = cpu_chosen(); cpu >= Cpu::avx2 && cpu != Cpu::neon) {
+  if (const Cpu cpu = cpu_chosen(); cpu != Cpu::scalar) {
     uint8_t folded[16];
     if (const size_t taken = crc32_fold_avx2(state, data, size, folded)) {
       state = tables.after(0, folded, sizeof folded);

@@ -125,40 +125,40 @@ class PanelLinear8 : public Int8Linear {
 
 class SparseLinear8 : public LinearKernel {
  public:
-  SparseLinear8(const Matrix& weight, const char* name, const Int8Kernels& kernels, const std::optional<Int8Range>& range, Wsell8Run run)
-      : name_(name), kernels_(kernels), range_(range), run_(run), weight_(int8_weight(weight)), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()) {
+  SparseLinear8(const Matrix& weight, const Wsell8Kernel& kernel, const Int8Kernels& kernels, const std::optional<Int8Range>& range)
+      : kernel_(kernel), kernels_(kernels), range_(range), weight_(int8_weight(weight)), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()), shared_(kernel.codebook && !weight_.codebook.empty()) {
     std::copy(weight_.codebook.begin(), weight_.codebook.end(), codebook_ + 1);
     pack(weight);
   }
 
-  const char* name() const override { return name_; }
+  const char* name() const override { return kernel_.name; }
   size_t bytes() const override {
     return (start_.size() + base_.size() + perm_.size()) * 4 + place_.size_bytes() + code_.size_bytes() + sizeof codebook_ + rows_ * (sizeof(float) + sizeof(int32_t));
   }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
     const Vectors vectors(kernels_, range_, x, batch, cols_, pool);
-    const Wsell8 weight{start_.data(), base_.data(), place_.data(), code_.data(), weight_.codebook.empty() ? nullptr : codebook_};
+    const Wsell8 weight{start_.data(), base_.data(), place_.data(), code_.data(), shared_ ? codebook_ : nullptr};
     const size_t groups = start_.size() - 1;
     pool.run(groups, [&](size_t group, int) {
       int32_t sums[kWsell8Vectors * kWsell8Rows];
       for (size_t first = 0; first < batch; first += kWsell8Vectors) {
         const int count = int(std::min<size_t>(kWsell8Vectors, batch - first));
         const uint8_t* bytes = vectors.bytes + first * vector_step(cols_);
-        run_(weight, uint32_t(group), uint32_t(group) + 1, bytes, vector_step(cols_), count, sums);
+        kernel_.run(weight, uint32_t(group), uint32_t(group) + 1, bytes, vector_step(cols_), count, sums);
         for (int v = 0; v < count; ++v) store(group, sums + size_t(v) * kWsell8Rows, vectors.range[first + size_t(v)], first + size_t(v), epilogue, y);
       }
     }, entries_ * batch > kWorthSparse);
   }
 
  private:
-  const char* name_;
+  Wsell8Kernel kernel_;
   Int8Kernels kernels_;
   std::optional<Int8Range> range_;
-  Wsell8Run run_;
   Int8Weight weight_;
   uint32_t rows_, cols_;
   size_t entries_;
+  bool shared_;  // codes are those of codebook_
   int8_t codebook_[kWsell8Codes] = {};
   std::vector<uint32_t> start_, base_, perm_;
   std::vector<int32_t> sum_;  // of weight_, in the order of perm_
@@ -220,14 +220,28 @@ class SparseLinear8 : public LinearKernel {
       place.resize(at + kWsell8Step, 0);
       code.resize(at + kWsell8Step, 0);
       for (uint32_t k = 0; k < kWsell8Rows; ++k) {
-        for (uint32_t i = 0; i < kWsell8Each && next[k] < end[k] && weight.col[next[k]] < first + kWsell8Window; ++i, ++next[k]) {
+        for (uint32_t i = 0; i < kWsell8Each && next[k] < end[k] && weight.col[next[k]] < first + kernel_.window; ++i, ++next[k]) {
           place[at + k * kWsell8Each + i] = uint8_t(weight.col[next[k]] - first);
-          code[at + k * kWsell8Each + i] = weight_.codebook.empty() ? uint8_t(weight_.level(weight, next[k], rows[k])) : uint8_t(weight.code[next[k]] + 1);
+          code[at + k * kWsell8Each + i] = shared_ ? uint8_t(weight.code[next[k]] + 1) : uint8_t(weight_.level(weight, next[k], rows[k]));
         }
       }
     }
   }
 };
+
+Wsell8Kernel wsell8_kernel(Cpu cpu) {
+#if defined(TERSENET_AVX512VNNI)
+  if (cpu == Cpu::avx512vnni) return {"wsell8/avx512vnni", wsell8_run_avx512vnni, kWsell8Window, true};
+#endif
+#if defined(TERSENET_AVX2)
+  if (cpu != Cpu::scalar) return {"wsell8/avx2", wsell8_run_avx2, 64, false};
+#endif
+#if defined(__aarch64__)
+  if (cpu != Cpu::scalar) return {"wsell8/neon", wsell8_run_neon, 64, false};
+#endif
+  (void)cpu;
+  return {"wsell8/scalar", wsell8_run_scalar, kWsell8Window, true};
+}
 
 }  // namespace
 
@@ -235,15 +249,8 @@ void add_int8_kernels(const Matrix& weight, const KernelRequest& request, Linear
   if (!fits_int8(weight)) return;
   const Int8Kernels kernels = int8_kernels(request.cpu);
   if (weight.sparse) {
-    const char* name = "wsell8/scalar";
-    Wsell8Run run = wsell8_run_scalar;
-#if defined(TERSENET_AVX512VNNI)
-    if (request.cpu == Cpu::avx512vnni) {
-      name = "wsell8/avx512vnni";
-      run = wsell8_run_avx512vnni;
-    }
-#endif
-    if (request.wants(name)) found.push_back(std::make_unique<SparseLinear8>(weight, name, kernels, request.range, run));
+    const Wsell8Kernel kernel = wsell8_kernel(request.cpu);
+    if (request.wants(kernel.name)) found.push_back(std::make_unique<SparseLinear8>(weight, kernel, kernels, request.range));
     if (uint64_t(weight.rows) * weight.cols > kDenseFree) return;  // dense, it would take more memory than the file promises
   }
   const std::string vector = std::string("gemv8/") + kernels.column, panel = std::string("gemm8/") + kernels.column;

@@ -46,7 +46,16 @@ Int8Kernels int8_kernels(Cpu cpu) {
   if (cpu == Cpu::avx512vnni) return int8_kernels_avx512vnni();
 #endif
 #if defined(TERSENET_AVX2)
-  if (cpu != Cpu::scalar && cpu != Cpu::neon) return int8_kernels_avx2();
+  if (cpu != Cpu::scalar) return int8_kernels_avx2();
+#endif
+#if defined(__aarch64__)
+  if (cpu >= Cpu::neon) {
+    Int8Kernels kernels = int8_kernels_neon();
+#if defined(TERSENET_DOTPROD)
+    if (cpu == Cpu::dotprod) add_int8_dotprod(kernels);
+#endif
+    return kernels;
+  }
 #endif
   (void)cpu;
   return int8_kernels_scalar();

@@ -85,7 +85,7 @@ PanelKernels panel_kernels(Cpu cpu) {
   if (cpu == Cpu::avx2) return panel_kernels_avx2();
 #endif
 #if defined(__aarch64__)
-  if (cpu == Cpu::neon) return panel_kernels_neon();
+  if (cpu >= Cpu::neon) return panel_kernels_neon();
 #endif
   (void)cpu;
   return panel_kernels_scalar();

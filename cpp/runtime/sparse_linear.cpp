@@ -310,9 +310,14 @@ void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, Line
   const char* csr = narrow ? "csr16/scalar" : "csr32/scalar";
   CsrRun csr_run = narrow ? csr_run_scalar<uint16_t> : csr_run_scalar<uint32_t>;
 #if defined(TERSENET_AVX2)
-  if (cpu != Cpu::scalar && cpu != Cpu::neon) {
+  if (cpu != Cpu::scalar) {
     csr = narrow ? "csr16/avx2" : "csr32/avx2";
     csr_run = narrow ? csr16_run_avx2 : csr32_run_avx2;
+  }
+#elif defined(__aarch64__)
+  if (cpu != Cpu::scalar) {
+    csr = narrow ? "csr16/neon" : "csr32/neon";
+    csr_run = narrow ? csr16_run_neon : csr32_run_neon;
   }
 #endif
   if (request.wants(csr)) found.push_back(std::make_unique<CsrLinear>(weight, csr, csr_run));

@@ -27,6 +27,11 @@ void wsell_run_avx512(const Wsell& weight, uint32_t from, uint32_t to, const flo
 uint32_t wsell_pack_avx512(const uint32_t* word, const uint32_t* begin, const uint32_t* end, uint32_t last, uint32_t* base, uint32_t* slot);
 Int8Kernels int8_kernels_avx2();
 Int8Kernels int8_kernels_avx512vnni();
+Int8Kernels int8_kernels_neon();
+void add_int8_dotprod(Int8Kernels& kernels);  // to those of neon
+// Windows of 64 columns, and weights instead of codes.
+void wsell8_run_avx2(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
+void wsell8_run_neon(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 CodesKernels codes_kernels_avx2();
 CodesKernels codes_kernels_avx512();
@@ -39,5 +44,7 @@ void add_binary_avx512vnni(BinaryKernels& kernels);
 void add_binary_neon(BinaryKernels& kernels);
 void csr16_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 void csr32_run_avx2(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
+void csr16_run_neon(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
+void csr32_run_neon(const uint32_t* row_start, const void* col, const float* value, uint32_t from, uint32_t to, const float* x, float* sums);
 
 }  // namespace tersenet

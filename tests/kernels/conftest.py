@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tersenet._core as _core
 
-COLUMNS = ("scalar", "avx2", "avx512", "avx512vnni", "neon")
+COLUMNS = ("scalar", "avx2", "avx512", "avx512vnni", "neon", "dotprod")
 
 
 @dataclass

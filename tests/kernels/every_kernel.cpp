@@ -1,7 +1,10 @@
-// every_kernel.cpp - every kernel of a linear layer that this machine has, in every column, against sums in double precision:
-// for machines without Python, emulated ones, and sanitizers. Built by tests/runtime/test_c_api.py.
+// every_kernel.cpp - every kernel of a linear layer that this machine has, in every column, against sums in double precision,
+// and those on integers, convolutions among them, bit against bit: for machines without Python, emulated ones, and
+// sanitizers. Built by tests/runtime/test_c_api.py.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <random>
 #include <set>
 
@@ -11,7 +14,7 @@ using namespace tersenet;
 
 namespace {
 
-enum class Sort { free, sparse, codebook, signs, grid };
+enum class Sort { free, sparse, largest, codebook, signs, grid };
 
 Matrix matrix_of(Sort sort, uint32_t rows, uint32_t cols, uint32_t values, uint32_t per, std::mt19937& random) {
   std::normal_distribution<float> normal;
@@ -21,6 +24,15 @@ Matrix matrix_of(Sort sort, uint32_t rows, uint32_t cols, uint32_t values, uint3
   const size_t count = size_t(rows) * cols;
   if (sort == Sort::free) {
     for (size_t e = 0; e < count; ++e) m.value.push_back(normal(random));
+    return m;
+  }
+  if (sort == Sort::largest) {  // 127 and -127 and a 1, in every column
+    m.sparse = true;
+    for (uint32_t r = 0; r <= rows; ++r) m.row_start.push_back(r * cols);
+    for (size_t e = 0; e < count; ++e) {
+      m.col.push_back(uint32_t(e % cols));
+      m.value.push_back(e % cols == 0 ? 1.0f : e / cols % 2 ? -127.0f : 127.0f);
+    }
     return m;
   }
   for (uint32_t k = 0; k < values; ++k) m.codebook.push_back(sort == Sort::grid ? float(k) : normal(random));
@@ -43,11 +55,39 @@ Matrix matrix_of(Sort sort, uint32_t rows, uint32_t cols, uint32_t values, uint3
   return m;
 }
 
-bool agrees(const Matrix& m, const LinearKernel& kernel, const std::vector<float>& x, size_t batch, Pool& pool) {
-  std::vector<float> y(batch * m.rows, NAN);
+// Of the first vector no value is negative.
+std::vector<float> inputs_of(Sort sort, size_t batch, uint32_t cols, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> x(batch * cols);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const float value = sort == Sort::signs ? float(int(random() % 3)) - 1 : sort == Sort::largest ? (random() % 4 ? 1.0f : -1.0f) : normal(random);
+    x[i] = i < cols ? std::fabs(value) : value;
+  }
+  return x;
+}
+
+std::vector<Cpu> columns() {
+  std::vector<Cpu> found;
+  for (Cpu cpu : {Cpu::scalar, Cpu::avx2, Cpu::avx512, Cpu::avx512vnni, Cpu::neon, Cpu::dotprod}) {
+    if (cpu_runs(cpu, cpu_best())) found.push_back(cpu);
+  }
+  return found;
+}
+
+bool rounds(const std::string& name) {
+  const std::string family = name.substr(0, name.find('/'));
+  return family == "gemv8" || family == "gemm8" || family == "wsell8";
+}
+
+template <class Kernel>
+std::vector<float> answer(const Kernel& kernel, const std::vector<float>& x, size_t batch, size_t y_size, Pool& pool) {
+  std::vector<float> y(batch * y_size, NAN);
   kernel.run(x.data(), batch, {}, y.data(), pool);
+  return y;
+}
+
+bool agrees(const Matrix& m, const char* name, const std::vector<float>& x, const std::vector<float>& y, size_t batch) {
   const std::vector<float> dense = dense_values(m);
-  const bool rounds = std::string(kernel.name()).find("8/") != std::string::npos && kernel.name()[0] != 'c' && kernel.name()[0] != 'l';
   double most = 1e-3, off = 0;
   for (size_t b = 0; b < batch; ++b) {
     for (size_t r = 0; r < m.rows; ++r) {
@@ -58,9 +98,39 @@ bool agrees(const Matrix& m, const LinearKernel& kernel, const std::vector<float
       off = now <= off ? off : now;  // NaN stays
     }
   }
-  if (off <= (rounds ? 0.1 : 1e-5) * most) return true;  // those that round have laws of their own
-  std::printf("%s is off by %g of %g at %u x %u, batch %zu\n", kernel.name(), off, most, m.rows, m.cols, batch);
+  if (off <= (rounds(name) ? 0.1 : 1e-5) * most) return true;
+  std::printf("%s is off by %g of %g at %u x %u, batch %zu\n", name, off, most, m.rows, m.cols, batch);
   return false;
+}
+
+// Integers are exact: every kernel that rounds gives the bits of the first one, which is scalar.
+bool equal(const char* name, const std::vector<float>& y, std::vector<float>& first) {
+  if (first.empty()) first = y;
+  if (std::memcmp(y.data(), first.data(), y.size() * sizeof(float)) == 0) return true;
+  std::printf("%s has other bits than the scalar kernels\n", name);
+  return false;
+}
+
+// Rows, channels and pixels that fill no block, no quad and no panel; channels in one group and in two.
+bool convolutions_agree(std::mt19937& random, std::set<std::string>& names, Pool& pool) {
+  bool good = true;
+  for (const ConvShape& shape : {ConvShape{5, 13, 1, 3, 3, 2, 2, 1, 1, 0, 0, 1, 1, 9, 13, 4, 6}, ConvShape{40, 20, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 9, 9, 9, 9},
+                                 ConvShape{12, 14, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 5, 6, 5, 6}}) {
+    const Matrix m = matrix_of(Sort::free, shape.out_channels, shape.in_channels / shape.groups * shape.kernel_h * shape.kernel_w, 0, 0, random);
+    std::vector<float> x(2 * size_t(shape.in_channels) * shape.in_h * shape.in_w), first;
+    for (float& value : x) value = std::normal_distribution<float>()(random);
+    for (Cpu cpu : columns()) {
+      KernelRequest request;
+      request.cpu = cpu;
+      ConvKernels found;
+      add_int8_kernels(m, shape, request, found);
+      for (const auto& kernel : found) {
+        names.insert(kernel->name());
+        good &= equal(kernel->name(), answer(*kernel, x, 2, size_t(shape.out_channels) * shape.out_h * shape.out_w, pool), first);
+      }
+    }
+  }
+  return good;
 }
 
 }  // namespace
@@ -71,12 +141,16 @@ int main() {
   bool good = true;
   std::set<std::string> names;
   struct Case { Sort sort; uint32_t rows, cols, values, per; };
-  for (const Case& one : {Case{Sort::free, 37, 131, 0, 0}, {Sort::sparse, 100, 300, 31, 0}, {Sort::codebook, 21, 260, 16, 0}, {Sort::codebook, 19, 200, 256, 0},
-                          {Sort::codebook, 5, 128, 100, 0}, {Sort::signs, 83, 2100, 2, 2100}, {Sort::signs, 16, 64, 2, 1024}, {Sort::grid, 30, 160, 16, 160},
+  for (const Case& one : {Case{Sort::free, 37, 131, 0, 0}, {Sort::free, 17, 1083, 0, 0}, {Sort::sparse, 100, 300, 31, 0},
+                          {Sort::sparse, 35, 2900, 70, 0}, {Sort::sparse, 3, 66000, 9, 0}, {Sort::largest, 40, 3001, 0, 0},
+                          {Sort::codebook, 21, 260, 16, 0}, {Sort::codebook, 19, 200, 256, 0}, {Sort::codebook, 5, 128, 100, 0},
+                          {Sort::signs, 83, 2100, 2, 2100}, {Sort::signs, 16, 64, 2, 1024}, {Sort::grid, 30, 160, 16, 160},
                           {Sort::grid, 9, 192, 16, 32}, {Sort::grid, 9, 200, 15, 25}, {Sort::grid, 30, 160, 255, 160}, {Sort::grid, 9, 200, 256, 40}}) {
     const Matrix m = matrix_of(one.sort, one.rows, one.cols, one.values, one.per, random);
-    for (Cpu cpu : {Cpu::scalar, Cpu::avx2, Cpu::avx512, Cpu::avx512vnni, Cpu::neon}) {
-      if (!cpu_runs(cpu, cpu_best())) continue;
+    const size_t batches[] = {1, 3, 7, 66};
+    std::vector<float> x[4], first[4];
+    for (int k = 0; k < 4; ++k) x[k] = inputs_of(one.sort, batches[k], one.cols, random);
+    for (Cpu cpu : columns()) {
       KernelRequest request;
       request.cpu = cpu;
       request.signs = true;
@@ -86,14 +160,15 @@ int main() {
       for (Add add : {Add(add_binary_kernels), Add(add_codes_kernels), Add(add_int8_kernels), Add(add_sparse_kernels), Add(add_dense_kernels)}) add(m, request, found);
       for (const auto& kernel : found) {
         names.insert(kernel->name());
-        for (size_t batch : {1, 3, 7, 66}) {
-          std::vector<float> x(batch * one.cols);
-          for (float& value : x) value = one.sort == Sort::signs ? float(int(random() % 3)) - 1 : std::normal_distribution<float>()(random);
-          good &= agrees(m, *kernel, x, batch, pool);
+        for (int k = 0; k < 4; ++k) {
+          const std::vector<float> y = answer(*kernel, x[k], batches[k], m.rows, pool);
+          good &= agrees(m, kernel->name(), x[k], y, batches[k]);
+          if (rounds(kernel->name())) good &= equal(kernel->name(), y, first[k]);
         }
       }
     }
   }
+  good &= convolutions_agree(random, names, pool);
   for (const std::string& name : names) std::printf("%s\n", name.c_str());
   return good ? 0 : 1;
 }

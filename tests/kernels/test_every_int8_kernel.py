@@ -73,6 +73,21 @@ def test_weights_on_a_grid_of_up_to_255_levels_keep_their_values(column, make_we
             assert np.abs(answers(kernel, x, 20) - truth).max() <= 2e-6 * np.abs(truth).max(), kernel.name
 
 
+@pytest.mark.parametrize("sort", ["sparse free", "dense free"])
+def test_the_largest_weights_times_the_largest_inputs_overflow_nothing(sort, column, make_weight):
+    """Rows of 127 and of -127, with a 1 so that the step stays; inputs of 255, of 1 and of 0 where zero is 128."""
+    rows, cols = 40, 3001
+    weight = make_weight(sort, rows, cols, 1.0)
+    integers = np.where(np.arange(rows) % 2, -127, 127)[:, None].repeat(cols, 1)
+    integers[:, -1] = 1
+    weight.dense, weight.value = integers.astype(F32), integers.astype(F32).reshape(-1)
+    x = np.array([1, 1, -1, 0.5], F32)[:, None].repeat(cols, 1)
+    x[1, :3] = -1
+    expected = twin(integers, np.ones(rows, F32), x)
+    for kernel in int8_kernels(weight):
+        assert answers(kernel, x, rows).tobytes() == expected.tobytes(), kernel.name
+
+
 @pytest.mark.parametrize("sort", SORTS)
 def test_answers_are_within_two_percent_of_the_float_ones(sort, column, make_weight):
     weight = make_weight(sort, 200, 300, 0.3)

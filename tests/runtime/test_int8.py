@@ -63,7 +63,7 @@ def test_a_uniform_layer_multiplies_its_own_integers():
 KERNELS = ("gemv8", "gemm8", "wsell8", "conv8")
 
 
-@pytest.mark.parametrize("column", ["scalar", "avx2", "avx512vnni"])
+@pytest.mark.parametrize("column", ["scalar", "avx2", "avx512vnni", "neon", "dotprod"])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_range_that_the_network_fixes_gives_the_bytes_and_sums_are_exact(signed, sparse, column, monkeypatch):

@@ -15,7 +15,7 @@ from tersenet.forms import Codebook, Sparse
 from tersenet.graph import capture
 from tersenet.methods.prune import keep_largest
 
-COLUMNS = ["scalar", "avx2", "avx512", "avx512vnni"]
+COLUMNS = ["scalar", "avx2", "avx512", "avx512vnni", "neon"]
 # rows, columns, share kept, shared values: rows within, of about, and far beyond sixteen entries; values beyond the 31 of a
 # register; enough entries that threads share the work.
 CASES = [

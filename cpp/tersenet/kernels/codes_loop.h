@@ -12,6 +12,7 @@ namespace tersenet {
 namespace {
 
 constexpr int kVecs = int(kChunk) / kLanes;
+constexpr size_t kAhead = 2048;  // bytes of code: where look-ups fill the CPU's queues, it does not see the next loads in time
 
 template <class Decoder, int kCount, bool kSegments>
 inline void row_of(const Codes& weight, const CodeRow& row, const float* x, size_t x_step, float* sums) {
@@ -25,6 +26,7 @@ inline void row_of(const Codes& weight, const CodeRow& row, const float* x, size
   const uint16_t* segment = weight.segment;
   for (size_t block = 0; block < weight.blocks; ++block, x += kBlockColumns, code += Decoder::kBytes) {
     decoder.block(code);
+    for (size_t line = 0; line < Decoder::kBytes; line += 64) __builtin_prefetch(code + kAhead + line);
 #pragma GCC unroll 8
     for (int j = 0; j < int(kBlockChunks); ++j) {
       vec value[kVecs];

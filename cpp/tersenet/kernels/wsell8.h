@@ -5,7 +5,7 @@
 //
 //   start[g] .. start[g + 1] - 1   the steps of group g
 //   base[s]                        first column of the window of step s; x has 128 bytes from there
-//   place[128 s + 4 k + i]         column of non-zero i of row k within the window, below 128
+//   place[128 s + 4 k + i]         column of non-zero i of row k within the window, below 128 or what the kernel takes
 //   code[128 s + 4 k + i]          which of the values of `codebook` it takes
 //   codebook                       64 values, entry 0 is 0: a row without so many non-zeros in the window adds 0 * x;
 //                                  null where `code` holds the weights themselves
@@ -33,6 +33,14 @@ struct Wsell8 {
 // Groups from .. to - 1 for `count` vectors, x_step apart: sum k of vector b and group from + g is at
 // sums + (g * count + b) * kWsell8Rows + k.
 using Wsell8Run = void (*)(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
+
+// A column of kernels, and what it takes.
+struct Wsell8Kernel {
+  const char* name;
+  Wsell8Run run;
+  uint32_t window;  // places are below it
+  bool codebook;    // else codes are the weights themselves
+};
 
 // The vectors that one call may take.
 constexpr int kWsell8Vectors = 6;

@@ -183,11 +183,11 @@ def open_bytes(
     if shapes is not None:
         data = _of_shapes(data, shapes, name, max_bytes)
     threads = threads or _usable_cores()
-    key = cache.key(data, threads=threads, batch=batch, int8=int8)
-    known = {} if measure else cache.load(key)
     try:
+        key = cache.key(data, threads=threads, batch=batch, int8=int8)
+        known = {} if measure else cache.load(key)
         core = _open(data, threads, max_bytes, batch, int8, known)
-    except TersenetError as error:
+    except ValueError as error:  # a column of kernels that this machine lacks, and every TersenetError
         raise TersenetError(f"{name}: {error}") from None
     session = Session(core, name)
     chosen = dict(core.kernels())
