@@ -151,7 +151,7 @@ uint32_t conv_out(uint32_t in, uint32_t before, uint32_t after, uint32_t kernel,
 
 // sizes: in_channels, out_channels, groups, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, pad_bottom, pad_right, in_h, in_w
 std::vector<std::shared_ptr<ConvRunner>> conv_kernels(const std::vector<uint32_t>& sizes, const MaybeIndex& row_start, const MaybeIndex& col, const MaybeFloats& codebook,
-                                                      const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8) {
+                                                      const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8, const MaybeFloats& step, const MaybeFloats& zero) {
   need(sizes.size() == 15, "a convolution has 15 sizes");
   for (uint32_t size : sizes) need(size < 1 << 15, "a convolution's sizes are below 2^15 here");
   ConvShape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8], sizes[9], sizes[10], sizes[11], sizes[12], sizes[13], sizes[14], 0, 0};
@@ -159,9 +159,10 @@ std::vector<std::shared_ptr<ConvRunner>> conv_kernels(const std::vector<uint32_t
   s.out_h = conv_out(s.in_h, s.pad_top, s.pad_bottom, s.kernel_h, s.dilation_h, s.stride_h);
   s.out_w = conv_out(s.in_w, s.pad_left, s.pad_right, s.kernel_w, s.dilation_w, s.stride_w);
   const size_t x_size = size_t(s.in_channels) * s.in_h * s.in_w, y_size = size_t(s.out_channels) * s.out_h * s.out_w;
-  const Matrix matrix = checked(s.out_channels, s.in_channels / s.groups * s.kernel_h * s.kernel_w, row_start, col, codebook, code, value);
+  const Matrix matrix = checked(s.out_channels, s.in_channels / s.groups * s.kernel_h * s.kernel_w, row_start, col, codebook, code, value, step, zero);
   ConvKernels found;
   const KernelRequest request{cpu_chosen(), {}};
+  add_codes_kernels(matrix, s, request, found);
   add_sparse_kernels(matrix, s, request, found);
   add_dense_kernels(matrix, s, request, found);
   if (int8) add_int8_kernels(matrix, s, request, found);
@@ -181,5 +182,6 @@ void bind_kernels(nb::module_& m) {
   bind_runner<ConvKernel>(m, "ConvRunner");
   m.def("linear_kernels", &linear_kernels, "rows"_a, "cols"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false, "signs"_a = false,
         "step"_a = nb::none(), "zero"_a = nb::none());
-  m.def("conv_kernels", &conv_kernels, "sizes"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false);
+  m.def("conv_kernels", &conv_kernels, "sizes"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false,
+        "step"_a = nb::none(), "zero"_a = nb::none());
 }

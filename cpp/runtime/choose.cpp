@@ -44,10 +44,11 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
   AlignedVector<float> x, y;
   double best_us = 0;
   size_t least_bytes = SIZE_MAX;
+  const auto too_large = [&](size_t bytes) { return options.wanted.empty() && choice.kernel && bytes > std::max<uint64_t>(kDenseFree, 2 * least_bytes); };
   for (Family family : {Family::int8, Family::binary, Family::codes, Family::sparse, Family::dense}) {
     const bool exact = family == Family::binary && options.signs;  // integers too
     if (family == Family::int8 ? !options.int8 : options.int8 && choice.kernel && !exact) continue;
-    if (family == Family::dense && options.wanted.empty() && choice.kernel && dense_bytes > std::max<uint64_t>(kDenseFree, 2 * least_bytes)) continue;
+    if (family == Family::dense && too_large(dense_bytes)) continue;
     std::vector<std::unique_ptr<Kernel>> found;
     make(family, found);
     for (std::unique_ptr<Kernel>& kernel : found) {
@@ -57,6 +58,7 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
         choice.kernel = std::move(kernel);
         return choice;
       }
+      if (family == Family::dense && too_large(kernel->bytes())) continue;
       if (x.size() == 0) {
         x = sample(x_size, options.signs);
         y = AlignedVector<float>(y_size);
@@ -92,6 +94,7 @@ Choice<ConvKernel> choose_conv(const Matrix& weight, const ConvShape& shape, con
   const KernelRequest request{options.cpu, options.wanted, options.range, options.signs, &pool};
   const auto make = [&](Family family, ConvKernels& found) {
     if (family == Family::int8) add_int8_kernels(weight, shape, request, found);
+    if (family == Family::codes) add_codes_kernels(weight, shape, request, found);
     if (family == Family::sparse) add_sparse_kernels(weight, shape, request, found);
     if (family == Family::dense) add_dense_kernels(weight, shape, request, found);
   };

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <optional>
 #include <set>
 
+#include "grid.h"
+#include "panel_matrix.h"
 #include "tersenet/runtime/layer.h"
 #include "tersenet/targets.h"
 
@@ -38,22 +39,6 @@ CodesKernels codes_kernels(Cpu cpu) {
 
 bool finite(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float one) { return std::isfinite(one); });
-}
-
-struct Grid {
-  float step, zero;
-};
-
-// The step and the zero of a codebook whose entry c is (c - zero) * step to the last bit; none where there is none.
-std::optional<Grid> grid_of(const std::vector<float>& codebook) {
-  const auto zero = std::find(codebook.begin(), codebook.end(), 0.0f);
-  if (zero == codebook.end() || codebook.size() < 2) return {};
-  const size_t z = size_t(zero - codebook.begin());
-  const float step = z + 1 < codebook.size() ? codebook[z + 1] : -codebook[z - 1];
-  for (size_t c = 0; c < codebook.size(); ++c) {
-    if ((float(c) - float(z)) * step != codebook[c]) return {};
-  }
-  return Grid{step, float(z)};
 }
 
 enum class Sort { nibbles, levels, bytes };
@@ -246,6 +231,7 @@ class CodedLinear : public LinearKernel {
 }  // namespace
 
 void add_codes_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found) {
+  add_codes_panel_kernel(weight, request, found);
   const CodedWeight coded(weight);
   if (!coded.fits) return;
   const CodesKernels kernels = codes_kernels(request.cpu);

@@ -55,12 +55,12 @@ class PanelLinear : public LinearKernel {
     pool.run((batch + kPanel - 1) / kPanel, [&](size_t chunk, int worker) {
       const size_t first = chunk * kPanel, width = std::min<size_t>(kPanel, batch - first);
       const size_t panel_size = size_t(std::min(kTileDepth, matrix_->depth())) * kPanel;
-      float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + PanelMatrix::acc_size(matrix_->rows())) * sizeof(float)));
-      float* acc = panel + panel_size;
+      float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + PanelMatrix::acc_size(matrix_->rows()) + matrix_->scratch_size()) * sizeof(float)));
+      float *const acc = panel + panel_size, *const scratch = acc + PanelMatrix::acc_size(matrix_->rows());
       std::memset(panel, 0, panel_size * sizeof(float));
       for (uint32_t t = 0; t < matrix_->tiles(); ++t) {
         transpose(x + first * matrix_->depth() + t * kTileDepth, width, matrix_->tile_depth(t), panel);
-        matrix_->multiply(t, 0, matrix_->rows(), panel, kPanel, int(width), acc);
+        matrix_->multiply(t, 0, matrix_->rows(), panel, kPanel, int(width), acc, scratch);
       }
       store(acc, first, width, epilogue, y);
     });
@@ -99,6 +99,12 @@ void add_sparse_panel_kernel(const Matrix& weight, const KernelRequest& request,
   const PanelKernels kernels = panel_kernels(request.cpu);
   const std::string name = std::string("spmm/") + kernels.column;
   if (request.wants(name)) found.push_back(std::make_unique<PanelLinear>(sparse_panel_matrix(weight, 0, weight.rows, kernels), name));
+}
+
+void add_codes_panel_kernel(const Matrix& weight, const KernelRequest& request, LinearKernels& found) {
+  const PanelKernels kernels = panel_kernels(request.cpu);
+  const std::string name = std::string("gemm-codes8/") + kernels.codes.column;
+  if (fits_bytes(weight) && request.wants(name)) found.push_back(std::make_unique<PanelLinear>(codes_panel_matrix(weight, 0, weight.rows, kernels), name));
 }
 
 void add_dense_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found) {

@@ -11,14 +11,13 @@ constexpr size_t kWorthThreads = 1000000;  // multiplications: about 15 us of on
 constexpr size_t kWorthCopy = 100000;      // floats: the same
 constexpr uint32_t kWholeDepth = 1152;     // of a panel that fits in a second-level cache beside weights
 constexpr size_t kLine = 16;               // floats
-constexpr uint32_t kStripRows = 4 * kPanelRows;
 
 using MakeMatrix = std::unique_ptr<PanelMatrix> (*)(const Matrix&, uint32_t, uint32_t, const PanelKernels&);
 
 class PanelConv : public ConvKernel {
  public:
   PanelConv(const Matrix& weight, const ConvShape& shape, const PanelKernels& kernels, MakeMatrix make, const std::string& name)
-      : name_(name + "/" + kernels.column), shape_(shape), kernels_(kernels), image_(shape, kernels), tiles_(shape, image_) {
+      : name_(name), shape_(shape), kernels_(kernels), image_(shape, kernels), tiles_(shape, image_) {
     const uint32_t rows = shape.out_channels / shape.groups;
     for (uint32_t g = 0; g < shape.groups; ++g) matrices_.push_back(make(weight, g * rows, rows, kernels));
     work_ = weight.entries() * shape.out_h * shape.out_w;
@@ -71,14 +70,14 @@ class PanelConv : public ConvKernel {
   bool whole() const { return matrices_[0]->depth() <= kWholeDepth; }
   uint32_t strip() const { return whole() ? kStripRows : matrices_[0]->rows(); }
   size_t panel_size() const { return (size_t(whole() ? matrices_[0]->depth() : kTileDepth) + 1) * kPanel; }
-  size_t scratch_bytes() const { return (panel_size() + PanelMatrix::acc_size(strip())) * sizeof(float); }
+  size_t scratch_bytes() const { return (panel_size() + PanelMatrix::acc_size(strip()) + matrices_[0]->scratch_size()) * sizeof(float); }
 
   // Rows [first, first + count) of a matrix, whose row 0 is the channel `channel`; y and the residual are those of row `first`.
   void run_tile(const PanelMatrix& matrix, const float* image, size_t tile, uint32_t first, uint32_t count, const Epilogue& epilogue, size_t channel, const float* residual, float* y,
                 float* scratch) const {
     const size_t area = size_t(shape_.out_h) * shape_.out_w, pixel = tile * kPanel;
     const int width = int(std::min<size_t>(kPanel, area - pixel));
-    float *const panel = scratch, *const acc = panel + panel_size();
+    float *const panel = scratch, *const acc = panel + panel_size(), *const rest = acc + PanelMatrix::acc_size(strip());
     // Pixels that are not shifted are read where they are, if vectors of them lie on whole cache lines.
     const size_t in_area = size_t(shape_.in_h) * shape_.in_w;
     const bool in_place = whole() && tiles_.pointwise() && width == kPanel && in_area % kLine == 0;
@@ -92,7 +91,7 @@ class PanelConv : public ConvKernel {
       }
       for (uint32_t t = 0; t < matrix.tiles(); ++t) {
         if (!whole()) tiles_.gather(kernels_, image, tile, t * kTileDepth, matrix.tile_depth(t), panel);
-        matrix.multiply(t, first + from, rows, whole() ? from_panel + size_t(t) * kTileDepth * step : panel, step, width, acc);
+        matrix.multiply(t, first + from, rows, whole() ? from_panel + size_t(t) * kTileDepth * step : panel, step, width, acc, rest);
       }
       for (uint32_t r = 0; r < rows; ++r) {
         const size_t at = (from + r) * area + pixel;
@@ -102,6 +101,10 @@ class PanelConv : public ConvKernel {
   }
 };
 
+void add_panel_conv(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, MakeMatrix make, const PanelKernels& kernels, const std::string& name, ConvKernels& found) {
+  if (request.wants(name)) found.push_back(std::make_unique<PanelConv>(weight, shape, kernels, make, name));
+}
+
 }  // namespace
 
 void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found) {
@@ -109,14 +112,21 @@ void add_dense_kernels(const Matrix& weight, const ConvShape& shape, const Kerne
   if (shape.groups == shape.in_channels) {
     add_depthwise_kernel(weight, shape, request, found);
   } else {
-    found.push_back(std::make_unique<PanelConv>(weight, shape, kernels, dense_panel_matrix, "gemm"));
+    add_panel_conv(weight, shape, request, dense_panel_matrix, kernels, std::string("gemm/") + kernels.column, found);
     add_winograd_kernel(weight, shape, request, found);
   }
 }
 
 void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found) {
   if (!weight.sparse || shape.groups == shape.in_channels) return;
-  found.push_back(std::make_unique<PanelConv>(weight, shape, panel_kernels(request.cpu), sparse_panel_matrix, "spmm"));
+  const PanelKernels kernels = panel_kernels(request.cpu);
+  add_panel_conv(weight, shape, request, sparse_panel_matrix, kernels, std::string("spmm/") + kernels.column, found);
+}
+
+void add_codes_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found) {
+  if (!fits_bytes(weight) || shape.groups == shape.in_channels) return;
+  const PanelKernels kernels = panel_kernels(request.cpu);
+  add_panel_conv(weight, shape, request, codes_panel_matrix, kernels, std::string("gemm-codes8/") + kernels.codes.column, found);
 }
 
 }  // namespace tersenet

@@ -6,7 +6,7 @@ namespace {
 class DensePanelMatrix : public PanelMatrix {
  public:
   DensePanelMatrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels)
-      : PanelMatrix(rows, weight.cols), multiply_(kernels.dense), blocks_((rows + kPanelRows - 1) / kPanelRows), packed_(size_t(blocks_) * kPanelRows * weight.cols) {
+      : PanelMatrix(rows, weight.cols), multiply_(kernels.dense), packed_(size_t(blocks()) * kPanelRows * weight.cols) {
     const auto put = [&](uint32_t row, uint32_t column, float value) {
       const uint32_t tile = column / kTileDepth, k = column % kTileDepth;
       packed_[start(tile, row / kPanelRows) + size_t(k) * kPanelRows + row % kPanelRows] = value;
@@ -22,18 +22,13 @@ class DensePanelMatrix : public PanelMatrix {
 
   size_t bytes() const override { return packed_.size_bytes(); }
 
-  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc) const override {
+  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc, float*) const override {
     multiply_(packed_.data() + start(tile, from / kPanelRows), rows, tile_depth(tile), panel, step, width, acc, tile == 0);
   }
 
  private:
   void (*multiply_)(const float*, size_t, size_t, const float*, size_t, int, float*, bool);
-  uint32_t blocks_;
-  AlignedVector<float> packed_;  // tile by tile, then block by block, then column by column
-
-  size_t start(uint32_t tile, uint32_t block) const {
-    return (size_t(tile) * kTileDepth * blocks_ + size_t(block) * tile_depth(tile)) * kPanelRows;
-  }
+  AlignedVector<float> packed_;
 };
 
 class SparsePanelMatrix : public PanelMatrix {
@@ -64,7 +59,7 @@ class SparsePanelMatrix : public PanelMatrix {
 
   size_t bytes() const override { return start_.size() * 4 + col_.size() * 2 + value_.size() * 4; }
 
-  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc) const override {
+  void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc, float*) const override {
     multiply_(start_.data() + size_t(tile) * rows_ + from, col_.data(), value_.data(), rows, panel, step, width, acc, tile == 0);
   }
 
@@ -78,6 +73,13 @@ class SparsePanelMatrix : public PanelMatrix {
 }  // namespace
 
 PanelKernels panel_kernels(Cpu cpu) {
+#if defined(TERSENET_AVX512VNNI)
+  if (cpu == Cpu::avx512vnni) {
+    PanelKernels kernels = panel_kernels_avx512();
+    add_panel_codes_avx512vnni(kernels.codes);
+    return kernels;
+  }
+#endif
 #if defined(TERSENET_AVX512)
   if (cpu == Cpu::avx512 || cpu == Cpu::avx512vnni) return panel_kernels_avx512();
 #endif

@@ -13,6 +13,7 @@
 namespace tersenet {
 
 constexpr uint32_t kTileDepth = 192;
+constexpr uint32_t kStripRows = 4 * kPanelRows;  // whose sums stay near
 
 PanelKernels panel_kernels(Cpu cpu);
 
@@ -30,8 +31,9 @@ class PanelMatrix {
   virtual ~PanelMatrix() = default;
   virtual size_t bytes() const = 0;
   // acc (rows kPanel apart, padded to whole blocks) = or += rows [from, from + rows) of tile `tile` times `panel`, whose
-  // rows lie `step` apart and hold that tile's columns; `from` is a multiple of kPanelRows.
-  virtual void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc) const = 0;
+  // rows lie `step` apart and hold that tile's columns; `from` is a multiple of kPanelRows. `scratch` has scratch_size() floats.
+  virtual void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc, float* scratch) const = 0;
+  virtual size_t scratch_size() const { return 0; }
 
   uint32_t rows() const { return rows_; }
   uint32_t depth() const { return depth_; }
@@ -42,13 +44,21 @@ class PanelMatrix {
  protected:
   PanelMatrix(uint32_t rows, uint32_t depth) : rows_(rows), depth_(depth) {}
   uint32_t rows_, depth_;
+
+  // Where a block begins among values that lie tile by tile, then block by block, then column by column.
+  uint32_t blocks() const { return (rows_ + kPanelRows - 1) / kPanelRows; }
+  size_t start(uint32_t tile, uint32_t block) const { return (size_t(tile) * kTileDepth * blocks() + size_t(block) * tile_depth(tile)) * kPanelRows; }
 };
 
 // Rows [from, from + rows) of a matrix.
 std::unique_ptr<PanelMatrix> dense_panel_matrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels);
 std::unique_ptr<PanelMatrix> sparse_panel_matrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels);
+// Codes of one byte, floats only while they are multiplied; for matrices of which fits_bytes is true.
+std::unique_ptr<PanelMatrix> codes_panel_matrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels);
+bool fits_bytes(const Matrix& weight);
 
 // For batches: panels of up to 64 vectors.
 void add_sparse_panel_kernel(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
+void add_codes_panel_kernel(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 
 }  // namespace tersenet

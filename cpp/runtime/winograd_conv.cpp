@@ -11,7 +11,6 @@ constexpr size_t kWorthCopy = 100000;      // floats: the same
 constexpr uint32_t kMostChannels = 1024;   // of which transformed tiles take 4 MiB a thread
 constexpr uint32_t kWholeVectors = 16;     // a multiple of every column's lanes
 constexpr size_t kApart = 16;              // floats between places, which else would share one set of a cache
-constexpr uint32_t kStripRows = 4 * kPanelRows;
 
 // Tiles are the output pixels of a convolution with 4x4 taps and stride 2 over the same image, padded to whole tiles.
 ConvShape of_tiles(ConvShape shape) {
@@ -130,7 +129,7 @@ class WinogradConv : public ConvKernel {
       }
       for (int p = 0; p < kWinogradPlaces; ++p) {
         const PanelMatrix& matrix = *matrices_[size_t(p)];
-        for (uint32_t t = 0; t < matrix.tiles(); ++t) matrix.multiply(t, from, strip, places + p * place_step + size_t(t) * kTileDepth * kPanel, kPanel, width, sums + p * sum_step);
+        for (uint32_t t = 0; t < matrix.tiles(); ++t) matrix.multiply(t, from, strip, places + p * place_step + size_t(t) * kTileDepth * kPanel, kPanel, width, sums + p * sum_step, nullptr);
       }
       kernels_.winograd.output(sums, sum_step, strip, width, pieces, count, epilogue, from, residual ? residual + from * area : nullptr, y + from * area, area);
     }

@@ -1,5 +1,6 @@
 #if defined(TERSENET_AVX2)
 #include <immintrin.h>
+#include <stdint.h>
 
 #define TERSENET_BLOCK_VECTORS 2
 
@@ -15,6 +16,7 @@ inline vec v_zero() { return _mm256_setzero_ps(); }
 inline vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 inline vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 inline vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
+inline vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 inline vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); }
 inline vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 
@@ -35,15 +37,36 @@ inline void v_zip(vec a, vec b, vec& low, vec& high) {
   low = _mm256_permute2f128_ps(even, odd, 0x20);
   high = _mm256_permute2f128_ps(even, odd, 0x31);
 }
+
+inline __m256i codes_of(const uint8_t* code) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(code))); }
+inline vec v_bytes(const uint8_t* code) { return _mm256_cvtepi32_ps(codes_of(code)); }
 }  // namespace
 }  // namespace tersenet
 
+#include "tersenet/kernels/panel_codes_loop.h"
 #include "tersenet/kernels/winograd_loop.h"
 #include "tersenet/targets.h"
 
 namespace tersenet {
+namespace {
 
-PanelKernels panel_kernels_avx2() { return {"avx2", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}}; }
+void panel_table(const uint8_t* code, size_t n, const float* values, size_t count, float* to) {
+  const vec low = v_load(values), high = v_load(values + kLanes);
+  if (count <= 8) {
+    panel_look_up(code, n, to, [&](const uint8_t* at) { return _mm256_permutevar8x32_ps(low, codes_of(at)); });
+  } else if (count <= 16) {
+    panel_look_up(code, n, to, [&](const uint8_t* at) {
+      const __m256i codes = codes_of(at);  // bit 3 chooses
+      return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, codes), _mm256_permutevar8x32_ps(high, codes), _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28)));
+    });
+  } else {
+    panel_look_up(code, n, to, [&](const uint8_t* at) { return _mm256_i32gather_ps(values, codes_of(at), 4); });
+  }
+}
+
+}  // namespace
+
+PanelKernels panel_kernels_avx2() { return {"avx2", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"avx2", panel_table, panel_grid}}; }
 
 }  // namespace tersenet
 #endif

@@ -1,5 +1,6 @@
 #if defined(TERSENET_AVX512)
 #include <immintrin.h>
+#include <stdint.h>
 
 #define TERSENET_BLOCK_VECTORS 4
 
@@ -15,6 +16,7 @@ inline vec v_zero() { return _mm512_setzero_ps(); }
 inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 inline vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+inline vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 inline vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
 inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 inline vec v_larger(vec a, vec b) { return _mm512_mask_mov_ps(a, __mmask16(_mm512_cmp_ps_mask(b, a, _CMP_GT_OQ) | _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q)), b); }
@@ -34,15 +36,33 @@ inline void v_zip(vec a, vec b, vec& low, vec& high) {
   low = _mm512_permutex2var_ps(a, pick, b);
   high = _mm512_permutex2var_ps(a, _mm512_add_epi32(pick, _mm512_set1_epi32(8)), b);
 }
+
+inline __m512i codes_of(const uint8_t* code) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code))); }
+inline vec v_bytes(const uint8_t* code) { return _mm512_cvtepi32_ps(codes_of(code)); }
 }  // namespace
 }  // namespace tersenet
 
+#include "tersenet/kernels/panel_codes_loop.h"
 #include "tersenet/kernels/winograd_loop.h"
 #include "tersenet/targets.h"
 
 namespace tersenet {
+namespace {
 
-PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}}; }
+void panel_table(const uint8_t* code, size_t n, const float* values, size_t count, float* to) {
+  const vec low = v_load(values), high = v_load(values + kLanes);
+  if (count <= 16) {
+    panel_look_up(code, n, to, [&](const uint8_t* at) { return _mm512_permutexvar_ps(codes_of(at), low); });
+  } else if (count <= 32) {
+    panel_look_up(code, n, to, [&](const uint8_t* at) { return _mm512_permutex2var_ps(low, codes_of(at), high); });
+  } else {
+    panel_look_up(code, n, to, [&](const uint8_t* at) { return _mm512_i32gather_ps(codes_of(at), values, 4); });
+  }
+}
+
+}  // namespace
+
+PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"avx512", panel_table, panel_grid}}; }
 
 }  // namespace tersenet
 #endif

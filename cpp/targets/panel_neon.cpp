@@ -1,5 +1,7 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
 
 #define TERSENET_BLOCK_VECTORS 4
 
@@ -15,10 +17,10 @@ inline vec v_zero() { return vdupq_n_f32(0); }
 inline vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 inline vec v_add(vec a, vec b) { return vaddq_f32(a, b); }
 inline vec v_sub(vec a, vec b) { return vsubq_f32(a, b); }
+inline vec v_mul(vec a, vec b) { return vmulq_f32(a, b); }
 inline vec v_min(vec a, vec b) { return vminq_f32(a, b); }  // NaN on either side wins
 inline vec v_max(vec a, vec b) { return vmaxq_f32(a, b); }
 inline vec v_larger(vec a, vec b) { return vmaxq_f32(a, b); }
-
 
 inline vec v_load_part(const float* x, int n) {
   float lane[4] = {};
@@ -41,15 +43,22 @@ inline void v_zip(vec a, vec b, vec& low, vec& high) {
   low = vzip1q_f32(a, b);
   high = vzip2q_f32(a, b);
 }
+
+inline vec v_bytes(const uint8_t* code) {
+  uint32_t four;
+  memcpy(&four, code, sizeof four);
+  return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
+}
 }  // namespace
 }  // namespace tersenet
 
+#include "tersenet/kernels/panel_codes_loop.h"
 #include "tersenet/kernels/winograd_loop.h"
 #include "tersenet/targets.h"
 
 namespace tersenet {
 
-PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}}; }
+PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"neon", panel_table_scalar, panel_grid}}; }
 
 }  // namespace tersenet
 #endif

@@ -23,6 +23,7 @@ size_t rans_run_avx512(const RansTable& table, RansRun& run);
 PanelKernels panel_kernels_avx2();
 PanelKernels panel_kernels_avx512();
 PanelKernels panel_kernels_neon();
+void add_panel_codes_avx512vnni(PanelCodesKernels& kernels);  // to those of avx512
 void wsell_run_avx512(const Wsell& weight, uint32_t from, uint32_t to, const float* x, size_t x_step, int count, float* sums);
 uint32_t wsell_pack_avx512(const uint32_t* word, const uint32_t* begin, const uint32_t* end, uint32_t last, uint32_t* base, uint32_t* slot);
 Int8Kernels int8_kernels_avx2();

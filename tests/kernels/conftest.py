@@ -65,7 +65,7 @@ def grid_of(sort: str, rows: int, cols: int, seed: int) -> Weight:
 
 def weight_of(sort: str, rows: int, cols: int, density: float, seed: int = 0) -> Weight:
     """sparse or dense; `shared` has 31 values, `skewed` 40, of which few are common, `many` 300, `free` as many as weights;
-    `few` 13, `byte` 256, `opposite` two; or "grid" and one of GRIDS.
+    `few` 13, `byte` 256, `opposite` two, a number as many; or "grid" and one of GRIDS.
     """
     if sort.startswith("grid "):
         return grid_of(sort.removeprefix("grid "), rows, cols, seed)
@@ -81,7 +81,8 @@ def weight_of(sort: str, rows: int, cols: int, density: float, seed: int = 0) ->
         value = rng.standard_normal(count).astype(np.float32)
         dense[keep] = value
         return Weight(dense, row_start, col, None, None, value)
-    values = {"shared": 31, "skewed": 40, "many": 300, "few": 13, "byte": 256, "opposite": 2}[sort.split()[1]]
+    word = sort.split()[1]
+    values = int(word) if word.isdigit() else {"shared": 31, "skewed": 40, "many": 300, "few": 13, "byte": 256, "opposite": 2}[word]
     codebook = rng.standard_normal(values).astype(np.float32)
     if sort.endswith("opposite"):
         codebook = np.array([0.3, -0.3], np.float32)

@@ -7,7 +7,11 @@ import pytest
 import tersenet._core as _core
 import torch
 
-SORTS = ("sparse shared", "sparse free", "dense shared", "dense free")
+CODES = (
+    *("dense 3", "dense 16", "dense 17", "dense 100", "dense 200", "dense byte"),
+    *("grid signs", "grid nibbles", "grid bytes", "grid bytes by group", "grid bytes by rows"),
+)
+SORTS = ("sparse shared", "sparse free", "dense shared", "dense free", "grid wide", *CODES)
 # in, out, groups, kernel, stride, dilation, pad (top, left, bottom, right), image
 SHAPES = [
     (3, 16, 1, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), (32, 32)),
@@ -32,7 +36,7 @@ def setting(sort: str, shape, make_weight, threads: int = 1):
     in_channels, out_channels, groups, kernel, stride, dilation, pad, image = shape
     weight = make_weight(sort, out_channels, in_channels // groups * kernel[0] * kernel[1], 0.4)
     sizes = [in_channels, out_channels, groups, *kernel, *stride, *dilation, *pad, *image]
-    return weight, _core.conv_kernels(sizes, *weight.arrays(), threads)
+    return weight, _core.conv_kernels(sizes, *weight.arrays(), threads, **weight.grid())
 
 
 def truth_of(weight, shape, x: np.ndarray) -> np.ndarray:
@@ -81,6 +85,19 @@ def test_the_epilogue_scales_shifts_adds_and_activates(sort, shape, column, make
             low = 0.1 if activation == "leaky" else 0.0
             kernel.run(x, y, 2, scale, shift, residual, activation, low, 6.0)
             close(y, truth)
+
+
+@pytest.mark.parametrize("sort", CODES)
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[2] < shape[0]], ids=str)
+def test_codes_give_the_bits_that_floats_give(sort, shape, column, make_weight):
+    weight, found = setting(sort, shape, make_weight)
+    x = np.random.default_rng(4).standard_normal((2, shape[0], *shape[7])).astype(np.float32)
+    answers = {}
+    for kernel in found:
+        y = np.empty(truth_of(weight, shape, x).shape, np.float32)
+        kernel.run(x, y, 2)
+        answers[kernel.name.split("/")[0]] = y.tobytes()
+    assert answers["gemm-codes8"] == answers["gemm"]
 
 
 @pytest.mark.parametrize("sort", SORTS)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tersenet._core as _core
 
-SORTS = (
-    *("sparse shared", "sparse skewed", "sparse many", "sparse free"),
-    *("dense shared", "dense free", "dense few", "dense byte", "dense opposite"),
-    *("grid signs", "grid ternary", "grid nibbles", "grid nibbles by group", "grid bytes", "grid bytes by group"),
-    *("grid bytes by rows", "grid wide"),
+CODES = (
+    *("dense shared", "dense few", "dense 16", "dense 17", "dense 60", "dense 100", "dense 200", "dense byte"),
+    *("dense opposite", "grid signs", "grid ternary", "grid nibbles", "grid nibbles by group"),
+    *("grid bytes", "grid bytes by group", "grid bytes by rows"),
 )
+SORTS = ("sparse shared", "sparse skewed", "sparse many", "sparse free", "dense free", "grid wide", *CODES)
 # rows, columns, density: around 48 rows and windows of 32 columns, 16 and 8 lanes, blocks of 6, tiles of 256.
 SHAPES = [
     (1, 1, 1.0),
@@ -101,6 +101,20 @@ def test_two_threads_give_what_one_gives(sort, batch, column, make_weight):
         for _ in range(5):
             two.run(x, z, batch)
             assert y.tobytes() == z.tobytes(), one.name
+
+
+@pytest.mark.parametrize("sort", CODES)
+@pytest.mark.parametrize("shape", [(1, 1), (5, 31), (6, 192), (25, 193), (49, 400), (97, 1000)], ids=str)
+def test_codes_give_the_bits_that_floats_give(sort, shape, column, make_weight):
+    weight = make_weight(sort, *shape, 1.0)
+    for batch in (1, 17, 70):
+        x = np.random.default_rng(4).standard_normal((batch, shape[1])).astype(np.float32)
+        answers = {}
+        for kernel in kernels(weight):
+            y = np.empty((batch, shape[0]), np.float32)
+            kernel.run(x, y, batch)
+            answers[kernel.name.split("/")[0]] = y.tobytes()
+        assert answers["gemm-codes8"] == answers["gemm"]
 
 
 def test_a_matrix_that_does_not_hold_together_is_refused(make_weight):

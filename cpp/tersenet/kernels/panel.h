@@ -13,12 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tersenet/kernels/panel_codes.h"
 #include "tersenet/kernels/winograd.h"
 #include "tersenet/runtime/layer_epilogue.h"
 
 namespace tersenet {
 
-constexpr int kPanel = 64, kPanelRows = 6;
+constexpr int kPanel = 64;
 
 // Pixels to, to + 1, ... of a panel, which lie side by side in the image from `from` on.
 struct PanelSegment {
@@ -56,6 +57,7 @@ struct PanelKernels {
   // x[0], x[2], ... to even, x[1], x[3], ... to odd.
   void (*split)(const float* x, size_t n, float* even, float* odd);
   WinogradKernels winograd;
+  PanelCodesKernels codes;
 };
 
 PanelKernels panel_kernels_scalar();

@@ -78,6 +78,7 @@ void add_sparse_kernels(const Matrix& weight, const KernelRequest& request, Line
 void add_sparse_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 void add_binary_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_codes_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
+void add_codes_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 void add_int8_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found);
 void add_int8_kernels(const Matrix& weight, const ConvShape& shape, const KernelRequest& request, ConvKernels& found);
 
