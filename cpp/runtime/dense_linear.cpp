@@ -43,7 +43,7 @@ class DenseVectorLinear : public LinearKernel {
   AlignedVector<float> weight_;
 };
 
-// A batch as panels of up to 64 vectors side by side.
+// A batch as panels of up to 64 vectors side by side; where there are fewer panels than threads, each takes some of the rows.
 class PanelLinear : public LinearKernel {
  public:
   PanelLinear(std::unique_ptr<PanelMatrix> matrix, const std::string& name) : name_(name), matrix_(std::move(matrix)) {}
@@ -52,17 +52,21 @@ class PanelLinear : public LinearKernel {
   size_t bytes() const override { return matrix_->bytes(); }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
-    pool.run((batch + kPanel - 1) / kPanel, [&](size_t chunk, int worker) {
-      const size_t first = chunk * kPanel, width = std::min<size_t>(kPanel, batch - first);
+    const size_t panels = (batch + kPanel - 1) / kPanel, blocks = (matrix_->rows() + kPanelRows - 1) / kPanelRows;
+    const size_t parts = panels < size_t(pool.threads()) ? std::min(blocks, size_t(pool.threads())) : 1;
+    pool.run(panels * parts, [&](size_t chunk, int worker) {
+      const size_t part = chunk % parts;
+      const uint32_t from = uint32_t(blocks * part / parts * kPanelRows), rows = std::min(uint32_t(blocks * (part + 1) / parts * kPanelRows), matrix_->rows()) - from;
+      const size_t first = chunk / parts * kPanel, width = std::min<size_t>(kPanel, batch - first);
       const size_t panel_size = size_t(std::min(kTileDepth, matrix_->depth())) * kPanel;
-      float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + PanelMatrix::acc_size(matrix_->rows()) + matrix_->scratch_size()) * sizeof(float)));
-      float *const acc = panel + panel_size, *const scratch = acc + PanelMatrix::acc_size(matrix_->rows());
+      float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + PanelMatrix::acc_size(rows) + matrix_->scratch_size()) * sizeof(float)));
+      float *const acc = panel + panel_size, *const scratch = acc + PanelMatrix::acc_size(rows);
       std::memset(panel, 0, panel_size * sizeof(float));
       for (uint32_t t = 0; t < matrix_->tiles(); ++t) {
         transpose(x + first * matrix_->depth() + t * kTileDepth, width, matrix_->tile_depth(t), panel);
-        matrix_->multiply(t, 0, matrix_->rows(), panel, kPanel, int(width), acc, scratch);
+        matrix_->multiply(t, from, rows, panel, kPanel, int(width), acc, scratch);
       }
-      store(acc, first, width, epilogue, y);
+      store(acc, from, rows, first, width, epilogue, y);
     });
   }
 
@@ -79,14 +83,14 @@ class PanelLinear : public LinearKernel {
     }
   }
 
-  void store(const float* acc, size_t first, size_t width, const Epilogue& epilogue, float* y) const {
-    const size_t rows = matrix_->rows();
+  // Rows [begin, begin + rows) of the vectors first, first + 1, ...
+  void store(const float* acc, size_t begin, size_t rows, size_t first, size_t width, const Epilogue& epilogue, float* y) const {
     for (size_t from = 0; from < rows; from += 16) {
       const size_t end = std::min(rows, from + 16);
       for (size_t b = 0; b < width; ++b) {
         for (size_t r = from; r < end; ++r) {
-          const size_t at = (first + b) * rows + r;
-          y[at] = finish(epilogue, r, acc[r * kPanel + b], epilogue.residual ? epilogue.residual[at] : 0.0f);
+          const size_t at = (first + b) * matrix_->rows() + begin + r;
+          y[at] = finish(epilogue, begin + r, acc[r * kPanel + b], epilogue.residual ? epilogue.residual[at] : 0.0f);
         }
       }
     }

@@ -41,15 +41,19 @@ class PixelTiles {
 
   // Rows [from, from + depth) of the panel of one tile, kPanel items apart; a row is an input channel's tap.
   void gather(const PanelKernels& kernels, const float* image, size_t tile, uint32_t from, uint32_t depth, float* panel) const {
-    const PanelSegment* first = segments_.data() + first_[tile];
+    const PanelSegment *const first = segments_.data() + first_[tile], *const last = segments_.data() + first_[tile + 1] - 1;
+    // Lanes of the last vector that no pixel fills: what lies there may be denormal, which a multiplication takes long for.
+    const size_t width = last->to + last->count, rest = (kWhole - width % kWhole) % kWhole;
+    for (uint32_t k = 0; k < depth && rest; ++k) std::memset(panel + size_t(k) * kPanel + width, 0, rest * sizeof(float));
     const uint32_t* tap = tap_.data() + from;
     // Behind the last pixels of an image that was not copied nothing may be read: the last channels, as they are.
     const uint32_t exact = pointwise_ && first->count < kPanel ? std::min(depth, kPanel / area_ + 1) : 0;
-    kernels.gather(image, tap, depth - exact, first, first_[tile + 1] - first_[tile], panel);
+    kernels.gather(image, tap, depth - exact, first, size_t(last + 1 - first), panel);
     for (uint32_t k = depth - exact; k < depth; ++k) std::memcpy(panel + size_t(k) * kPanel, image + tap[k] + first->from, first->count * sizeof(float));
   }
 
  private:
+  static constexpr size_t kWhole = 16;  // a multiple of every column's lanes
   bool pointwise_;
   uint32_t area_;  // input pixels of a channel
   std::vector<PanelSegment> segments_;

@@ -3,8 +3,8 @@
 // READ FIRST
 //   1. A family's candidates are made together, timed, and dropped but for the best so far: beside the weight itself,
 //      the run forms of one family and the best one are in memory.
-//   2. The dense one takes part where it needs at most kDenseFree bytes or twice those of another: a network opened
-//      from its compressed form does not become dense to be timed.
+//   2. A dense one takes part where it needs at most kDenseFree bytes or twice those of another: a network opened
+//      from its compressed form does not become dense to be timed. Winograd's needs 16/9 of the weight's floats.
 #pragma once
 
 #include <memory>
