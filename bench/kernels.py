@@ -170,7 +170,7 @@ def dense_contenders(name: str, batch: int, threads: int, columns: list[str]) ->
     x = np.where(x < 0, -1, 1).astype(np.float32) if signs else x
     given = torch.from_numpy(x)
     found: dict[str, Run] = {"torch": lambda: torch.nn.functional.linear(given, dense).numpy()}
-    wanted = ("xnor",) if signs else ("binary", "codes4", "codes8", "levels8", "gemm-codes8", "gemm")
+    wanted = ("xnor",) if signs else ("binary", "codes4", "codes8", "levels8", "gemm-codes8")
     for column in columns:
         os.environ["TERSENET_CPU"] = column
         for kernel in _core.linear_kernels(

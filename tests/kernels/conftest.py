@@ -82,7 +82,11 @@ def weight_of(sort: str, rows: int, cols: int, density: float, seed: int = 0) ->
         dense[keep] = value
         return Weight(dense, row_start, col, None, None, value)
     word = sort.split()[1]
-    values = int(word) if word.isdigit() else {"shared": 31, "skewed": 40, "many": 300, "few": 13, "byte": 256, "opposite": 2}[word]
+    values = (
+        int(word)
+        if word.isdigit()
+        else {"shared": 31, "skewed": 40, "many": 300, "few": 13, "byte": 256, "opposite": 2}[word]
+    )
     codebook = rng.standard_normal(values).astype(np.float32)
     if sort.endswith("opposite"):
         codebook = np.array([0.3, -0.3], np.float32)

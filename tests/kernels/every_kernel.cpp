@@ -1,6 +1,6 @@
 // every_kernel.cpp - every kernel of a linear layer that this machine has, in every column, against sums in double precision,
-// and those on integers, convolutions among them, bit against bit: for machines without Python, emulated ones, and
-// sanitizers. Built by tests/runtime/test_c_api.py.
+// and those on integers, convolutions among them, bit against bit, and codes of one byte against floats: for machines without
+// Python, emulated ones, and sanitizers. Built by tests/runtime/test_c_api.py.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -103,6 +103,22 @@ bool agrees(const Matrix& m, const char* name, const std::vector<float>& x, cons
   return false;
 }
 
+// Codes give the bits of the floats that they stand for.
+template <class Kernel>
+bool codes_equal_floats(const std::vector<std::unique_ptr<Kernel>>& found, const std::vector<float>& x, size_t batch, size_t y_size, Pool& pool) {
+  const Kernel *codes = nullptr, *floats = nullptr;
+  for (const auto& kernel : found) {
+    const std::string name = kernel->name(), family = name.substr(0, name.find('/'));
+    if (family == "gemm-codes8") codes = kernel.get();
+    if (family == "gemm") floats = kernel.get();
+  }
+  if (!codes || !floats) return true;
+  const std::vector<float> a = answer(*codes, x, batch, y_size, pool), b = answer(*floats, x, batch, y_size, pool);
+  if (std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0) return true;
+  std::printf("%s has other bits than %s\n", codes->name(), floats->name());
+  return false;
+}
+
 // Integers are exact: every kernel that rounds gives the bits of the first one, which is scalar.
 bool equal(const char* name, const std::vector<float>& y, std::vector<float>& first) {
   if (first.empty()) first = y;
@@ -127,6 +143,12 @@ bool convolutions_agree(std::mt19937& random, std::set<std::string>& names, Pool
       for (const auto& kernel : found) {
         names.insert(kernel->name());
         good &= equal(kernel->name(), answer(*kernel, x, 2, size_t(shape.out_channels) * shape.out_h * shape.out_w, pool), first);
+      }
+      for (const Matrix& coded : {matrix_of(Sort::codebook, m.rows, m.cols, 100, 0, random), matrix_of(Sort::grid, m.rows, m.cols, 256, m.cols, random)}) {
+        ConvKernels both;
+        add_codes_kernels(coded, shape, request, both);
+        add_dense_kernels(coded, shape, request, both);
+        good &= codes_equal_floats(both, x, 2, size_t(shape.out_channels) * shape.out_h * shape.out_w, pool);
       }
     }
   }
@@ -166,6 +188,7 @@ int main() {
           if (rounds(kernel->name())) good &= equal(kernel->name(), y, first[k]);
         }
       }
+      for (int k = 0; k < 4; ++k) good &= codes_equal_floats(found, x[k], batches[k], m.rows, pool);
     }
   }
   good &= convolutions_agree(random, names, pool);

@@ -61,8 +61,42 @@ def test_a_layer_too_large_to_be_dense_unasked_is_not_tried_dense(tmp_path):
     network.attach("0.weight", Uniform.fit(model[0].weight, bits=4, per="row"))
     artifact.save(network, tmp_path / "net.terse", coder="raw")
     session = runtime.open(tmp_path / "net.terse", threads=1)
-    assert [one.kernel.split("/")[0] for row in session.plan() for one in row.tried] == ["codes4"]
-    assert session.weight_bytes <= 4 * 2048 * 1025 / 7
+    assert {one.kernel.split("/")[0] for row in session.plan() for one in row.tried} == {"codes4", "gemm-codes8"}
+    assert session.weight_bytes <= 4 * 2048 * 1025 / 3.9
+
+
+def tried_by(layer: nn.Module, form: object, folder: Path) -> tuple[dict[str, int], runtime.Session, Network]:
+    """Kernels that were tried for a convolution of 4 x 4 images, and their bytes."""
+    network = capture(nn.Sequential(layer).eval(), torch.zeros(2, layer.in_channels, 4, 4))
+    if form is not None:
+        network.attach("0.weight", form)
+    artifact.save(network, folder / "net.terse", coder="raw")
+    session = runtime.open(folder / "net.terse", threads=1)
+    (row,) = session.plan()
+    return {one.kernel.split("/")[0]: one.size_bytes for one in row.tried}, session, network
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [(Uniform, {"bits": 8, "per": "row"}), (Uniform, {"bits": 4, "per": "tensor"}), (Codebook, {"k": 64})],
+)
+def test_a_convolution_stays_codes(form, options, tmp_path):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(48, 50, 3, padding=1)
+    tried, session, network = tried_by(layer, form.fit(layer.weight, **options), tmp_path)
+    assert tried["gemm-codes8"] <= tried["gemm"] / 3.2
+    x = torch.randn(3, 48, 4, 4)
+    with torch.no_grad():
+        truth = network(x).numpy()
+    assert np.abs(session(x.numpy()) - truth).max() <= 1e-5 * np.abs(truth).max()
+
+
+def test_winograd_takes_part_only_where_its_own_form_is_small_enough(tmp_path):
+    layer = nn.Conv2d(448, 450, 3, padding=1, bias=False)  # 7 MB of floats, 13 transformed, 2 of codes
+    tried, _, _ = tried_by(layer, Uniform.fit(layer.weight, bits=8, per="row"), tmp_path)
+    assert set(tried) == {"gemm-codes8", "gemm"}
+    tried, _, _ = tried_by(layer, None, tmp_path)
+    assert set(tried) == {"gemm", "winograd"}
 
 
 def test_a_grid_of_many_zeros_becomes_sparse(tmp_path):
