@@ -35,7 +35,7 @@ BulkVector<T> bulk_of(const std::optional<Array1<T>>& array) {
 // Holds what matrix.h promises, or refuses.
 Matrix checked(uint32_t rows, uint32_t cols, const std::optional<Array1<uint32_t>>& row_start, const std::optional<Array1<uint32_t>>& col,
                const std::optional<Array1<float>>& codebook, const std::optional<Array1<uint16_t>>& code, const std::optional<Array1<float>>& value,
-               const std::optional<Array1<float>>& step = {}, const std::optional<Array1<float>>& zero = {}) {
+               const std::optional<Array1<float>>& step, const std::optional<Array1<float>>& zero, bool by_column) {
   Matrix matrix;
   matrix.rows = rows;
   matrix.cols = cols;
@@ -47,14 +47,15 @@ Matrix checked(uint32_t rows, uint32_t cols, const std::optional<Array1<uint32_t
   matrix.value = vector_of(value);
   matrix.step = vector_of(step);
   matrix.zero = vector_of(zero);
+  matrix.by_column = by_column;
   if (rows == 0 || cols == 0 || uint64_t(rows) * cols >= uint64_t(1) << 31) refuse("a matrix has at least one element and fewer than 2^31");
   if (matrix.codebook.size() > 65536 || matrix.shared() == value.has_value() || matrix.shared() != code.has_value()) refuse("give codebook and code, or value");
   for (uint16_t one : matrix.code) {
     if (one >= matrix.codebook.size()) refuse("a code of " + str(one) + " into a codebook of " + str(matrix.codebook.size()));
   }
-  if (matrix.stepped() || zero) {
+  if (matrix.stepped() || zero || by_column) {
     const size_t run = matrix.stepped() && matrix.entries() % matrix.step.size() == 0 ? matrix.run() : 0;
-    const bool fits = !matrix.sparse && matrix.shared() && run && (run % cols == 0 || cols % run == 0);
+    const bool fits = !matrix.sparse && matrix.shared() && run && (by_column ? matrix.step.size() == cols : run % cols == 0 || cols % run == 0);
     if (!fits || matrix.zero.size() != matrix.step.size()) refuse("steps and zeros are those of equal runs of a dense matrix with a codebook");
   }
   if (!matrix.sparse) {
@@ -129,8 +130,8 @@ using MaybeFloats = std::optional<Array1<float>>;
 using MaybeCodes = std::optional<Array1<uint16_t>>;
 
 std::vector<std::shared_ptr<LinearRunner>> linear_kernels(uint32_t rows, uint32_t cols, const MaybeIndex& row_start, const MaybeIndex& col, const MaybeFloats& codebook,
-                                                          const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8, bool signs, const MaybeFloats& step, const MaybeFloats& zero) {
-  const Matrix matrix = checked(rows, cols, row_start, col, codebook, code, value, step, zero);
+                                                          const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8, bool signs, const MaybeFloats& step, const MaybeFloats& zero, bool by_column) {
+  const Matrix matrix = checked(rows, cols, row_start, col, codebook, code, value, step, zero, by_column);
   LinearKernels found;
   const auto pool = std::make_shared<Pool>(threads);
   const KernelRequest request{cpu_chosen(), {}, {}, signs, pool.get()};
@@ -151,7 +152,7 @@ uint32_t conv_out(uint32_t in, uint32_t before, uint32_t after, uint32_t kernel,
 
 // sizes: in_channels, out_channels, groups, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, pad_bottom, pad_right, in_h, in_w
 std::vector<std::shared_ptr<ConvRunner>> conv_kernels(const std::vector<uint32_t>& sizes, const MaybeIndex& row_start, const MaybeIndex& col, const MaybeFloats& codebook,
-                                                      const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8, const MaybeFloats& step, const MaybeFloats& zero) {
+                                                      const MaybeCodes& code, const MaybeFloats& value, int threads, bool int8, const MaybeFloats& step, const MaybeFloats& zero, bool by_column) {
   need(sizes.size() == 15, "a convolution has 15 sizes");
   for (uint32_t size : sizes) need(size < 1 << 15, "a convolution's sizes are below 2^15 here");
   ConvShape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8], sizes[9], sizes[10], sizes[11], sizes[12], sizes[13], sizes[14], 0, 0};
@@ -159,7 +160,7 @@ std::vector<std::shared_ptr<ConvRunner>> conv_kernels(const std::vector<uint32_t
   s.out_h = conv_out(s.in_h, s.pad_top, s.pad_bottom, s.kernel_h, s.dilation_h, s.stride_h);
   s.out_w = conv_out(s.in_w, s.pad_left, s.pad_right, s.kernel_w, s.dilation_w, s.stride_w);
   const size_t x_size = size_t(s.in_channels) * s.in_h * s.in_w, y_size = size_t(s.out_channels) * s.out_h * s.out_w;
-  const Matrix matrix = checked(s.out_channels, s.in_channels / s.groups * s.kernel_h * s.kernel_w, row_start, col, codebook, code, value, step, zero);
+  const Matrix matrix = checked(s.out_channels, s.in_channels / s.groups * s.kernel_h * s.kernel_w, row_start, col, codebook, code, value, step, zero, by_column);
   ConvKernels found;
   const KernelRequest request{cpu_chosen(), {}};
   add_codes_kernels(matrix, s, request, found);
@@ -181,7 +182,7 @@ void bind_kernels(nb::module_& m) {
   bind_runner<LinearKernel>(m, "LinearRunner");
   bind_runner<ConvKernel>(m, "ConvRunner");
   m.def("linear_kernels", &linear_kernels, "rows"_a, "cols"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false, "signs"_a = false,
-        "step"_a = nb::none(), "zero"_a = nb::none());
+        "step"_a = nb::none(), "zero"_a = nb::none(), "by_column"_a = false);
   m.def("conv_kernels", &conv_kernels, "sizes"_a, "row_start"_a.none(), "col"_a.none(), "codebook"_a.none(), "code"_a.none(), "value"_a.none(), "threads"_a = 1, "int8"_a = false,
-        "step"_a = nb::none(), "zero"_a = nb::none());
+        "step"_a = nb::none(), "zero"_a = nb::none(), "by_column"_a = false);
 }

@@ -36,7 +36,7 @@ struct Signs {
   std::vector<float> scale;
 
   explicit Signs(const Matrix& weight) {
-    if (weight.sparse || !weight.shared() || (weight.stepped() && weight.run() % weight.cols != 0)) return;
+    if (weight.sparse || !weight.shared() || (weight.stepped() && (weight.by_column || weight.run() % weight.cols != 0))) return;
     float most = 0.0f;
     std::vector<bool> used(weight.codebook.size(), false);
     for (uint16_t code : weight.code) used[code] = true;

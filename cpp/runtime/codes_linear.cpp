@@ -1,5 +1,5 @@
 // Linear layers whose dense weights stay codes of four or eight bits: codebooks, and grids with a step for each row or
-// group (kernels/codes.h).
+// group (kernels/codes.h); steps of columns go into the inputs.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -49,26 +49,35 @@ struct CodedWeight {
   Sort sort = Sort::bytes;
   std::vector<float> step, zero;  // of each run; empty where the codebook's values stand for themselves
   size_t run = 0;                 // entries that share a step
+  const std::vector<float>* by_column = nullptr;  // steps that inputs are multiplied by
 
   explicit CodedWeight(const Matrix& weight) {
     const size_t codes = weight.codebook.size();
     if (weight.sparse || !weight.shared() || codes > 256 || !finite(weight.codebook) || !finite(weight.step)) return;
     run = weight.cols;
     sort = codes <= 16 ? Sort::nibbles : Sort::bytes;
-    if (weight.stepped()) {
+    if (weight.by_column) {  // one zero for all
+      zero = {weight.zero[0]};
+      if (std::any_of(weight.zero.begin(), weight.zero.end(), [&](float one) { return one != zero[0]; })) return;
+      step = {1.0f};
+      run = size_t(weight.rows) * weight.cols;
+      by_column = &weight.step;
+    } else if (weight.stepped()) {
       run = weight.run();
       step = weight.step;
       zero = weight.zero;
-      if (sort == Sort::bytes) sort = Sort::levels;
-      for (size_t c = 0; sort == Sort::levels && c < codes; ++c) {
-        if (weight.codebook[c] != float(c)) return;
-      }
     } else if (sort == Sort::bytes) {
       if (const std::optional<Grid> grid = grid_of(weight.codebook)) {
         sort = Sort::levels;
         step = {grid->step};
         zero = {grid->zero};
         run = size_t(weight.rows) * weight.cols;
+      }
+    }
+    if (weight.stepped() && sort == Sort::bytes) {
+      sort = Sort::levels;
+      for (size_t c = 0; c < codes; ++c) {
+        if (weight.codebook[c] != float(c)) return;
       }
     }
     const size_t segments = run < weight.cols ? weight.cols / run : 1;
@@ -92,18 +101,19 @@ class CodedLinear : public LinearKernel {
       segment_.resize(blocks_ * kBlockChunks, 0);
       for (size_t chunk = 0; chunk < segments_ * chunks_; ++chunk) segment_[chunk] = uint16_t(chunk / chunks_);
     }
+    if (coded.by_column) column_ = *coded.by_column;
     for (size_t r = 0; r < rows_; ++r) pack(weight, r);
   }
 
   const char* name() const override { return name_.c_str(); }
   size_t bytes() const override {
-    return code_.size_bytes() + (values_.size() + step_.size() + zero_.size()) * sizeof(float) + table_.size() + segment_.size() * sizeof(uint16_t);
+    return code_.size_bytes() + (values_.size() + step_.size() + zero_.size() + column_.size()) * sizeof(float) + table_.size() + segment_.size() * sizeof(uint16_t);
   }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
     const bool worth = rows_ * cols_ * batch > kWorthThreads;
     size_t step = cols_;
-    if (cols_ != blocks_ * kBlockColumns || batch > 1) {  // an odd number of cache lines: vectors share no set
+    if (cols_ != blocks_ * kBlockColumns || batch > 1 || !column_.empty()) {  // an odd number of cache lines: vectors share no set
       step = (blocks_ * kBlockColumns / 16 | 1) * 16;
       float* spread = static_cast<float*>(pool.shared(batch * step * sizeof(float)));
       pool.run(batch, [&](size_t b, int) { fill(x + b * cols_, spread + b * step); }, worth);
@@ -141,6 +151,7 @@ class CodedLinear : public LinearKernel {
   AlignedVector<float> values_;
   std::vector<uint16_t> segment_;
   std::vector<float> step_, zero_;    // row by row, by segment
+  std::vector<float> column_;         // steps of columns, which inputs are multiplied by; then there is one segment
   std::vector<uint8_t> table_;
 
   // Rows first .. end - 1 times `count` vectors.
@@ -169,7 +180,11 @@ class CodedLinear : public LinearKernel {
   void fill(const float* x, float* to) const {
     float* const end = to + blocks_ * kBlockColumns;
     for (size_t s = 0; s < segments_; ++s, x += width_) {
-      to = std::copy(x, x + width_, to);
+      if (column_.empty()) {
+        to = std::copy(x, x + width_, to);
+      } else {
+        to = std::transform(x, x + width_, column_.begin(), to, [](float value, float step) { return value * step; });
+      }
       const size_t rest = chunks_ * kChunk - width_;
       std::fill(to, to + rest, 0.0f);
       to += rest;

@@ -14,7 +14,13 @@ class CodesPanelMatrix : public PanelMatrix {
  public:
   CodesPanelMatrix(const Matrix& weight, uint32_t from, uint32_t rows, const PanelKernels& kernels)
       : PanelMatrix(rows, weight.cols), kernels_(kernels.codes), multiply_(kernels.dense), width_(weight.cols), code_(size_t(blocks()) * kPanelRows * weight.cols) {
-    if (weight.stepped()) {
+    if (weight.by_column) {
+      by_column_ = true;
+      step_ = AlignedVector<float>(weight.cols);
+      zero_ = AlignedVector<float>(weight.cols);
+      std::copy(weight.step.begin(), weight.step.end(), step_.begin());
+      std::copy(weight.zero.begin(), weight.zero.end(), zero_.begin());
+    } else if (weight.stepped()) {
       width_ = uint32_t(std::min<size_t>(weight.run(), weight.cols));
       take_steps([&](uint32_t r, uint32_t s) {
         const size_t run = (size_t(from + r) * weight.cols + size_t(s) * width_) / weight.run();
@@ -36,7 +42,7 @@ class CodesPanelMatrix : public PanelMatrix {
     }
   }
 
-  size_t bytes() const override { return code_.size_bytes() + values_.size_bytes() + (step_.size() + zero_.size()) * sizeof(float); }
+  size_t bytes() const override { return code_.size_bytes() + values_.size_bytes() + step_.size_bytes() + zero_.size_bytes(); }
   size_t scratch_size() const override { return size_t(kStripRows) * std::min(kTileDepth, depth_) + kCodesBehind; }
 
   void multiply(uint32_t tile, uint32_t from, uint32_t rows, const float* panel, size_t step, int width, float* acc, float* scratch) const override {
@@ -54,13 +60,14 @@ class CodesPanelMatrix : public PanelMatrix {
   AlignedVector<uint8_t> code_;
   AlignedVector<float> values_;     // of a table
   size_t count_ = 0;
-  std::vector<float> step_, zero_;  // of a grid: block by block, then by `width_` columns, then row by row
+  bool by_column_ = false;
+  AlignedVector<float> step_, zero_;  // of a grid: of each column, or block by block, then by `width_` columns, then row by row
 
   template <class Of>
   void take_steps(const Of& of) {
     const uint32_t segments = depth_ / width_;
-    step_.resize(size_t(blocks()) * segments * kPanelRows);
-    zero_.resize(step_.size());
+    step_ = AlignedVector<float>(size_t(blocks()) * segments * kPanelRows);
+    zero_ = AlignedVector<float>(step_.size());
     for (uint32_t r = 0; r < rows_; ++r) {
       for (uint32_t s = 0; s < segments; ++s) {
         const Grid grid = of(r, s);
@@ -74,7 +81,10 @@ class CodesPanelMatrix : public PanelMatrix {
   void decode(uint32_t tile, uint32_t block, uint32_t count, float* to) const {
     const uint32_t depth = tile_depth(tile), first = tile * kTileDepth;
     const uint8_t* code = code_.data() + start(tile, block);
-    if (step_.empty()) return kernels_.table(code, size_t(count) * kPanelRows * depth, values_.data(), count_, to);
+    if (step_.size() == 0) return kernels_.table(code, size_t(count) * kPanelRows * depth, values_.data(), count_, to);
+    for (; by_column_ && count > 0; --count, code += size_t(kPanelRows) * depth, to += size_t(kPanelRows) * depth) {
+      kernels_.columns(code, size_t(kPanelRows) * depth, step_.data() + first, zero_.data() + first, to);
+    }
     for (; count > 0; --count, ++block) {
       for (uint32_t k = 0; k < depth;) {
         const uint32_t segment = (first + k) / width_, columns = std::min(depth - k, (segment + 1) * width_ - first - k);

@@ -7,7 +7,8 @@ namespace tersenet {
 namespace {
 
 // Elements of one subtree: `index` is empty where all are there in order, else each entry's flat place, in any order.
-// Values as in a Matrix: code and codebook, or value. Equal runs of entries have a step and a zero each, or none has.
+// Values as in a Matrix: code and codebook, or value. Equal runs of entries have a step and a zero each, or every so-manieth
+// entry has, or none has.
 struct Entries {
   bool all = true;
   std::vector<uint32_t> index;
@@ -15,21 +16,29 @@ struct Entries {
   BulkVector<uint16_t> code;
   std::vector<float> value;
   std::vector<float> step, zero;
+  bool by_column = false;
 
   size_t size() const { return codebook.empty() ? value.size() : code.size(); }
 
   // Steps multiplied out: a value for each entry.
   void level() {
     if (step.empty()) return;
-    const size_t run = code.size() / step.size();
     value.resize(code.size());
-    for (size_t k = 0, e = 0; k < step.size(); ++k) {
-      for (const size_t end = e + run; e < end; ++e) value[e] = quiet((codebook[code[e]] - zero[k]) * step[k]);
-    }
+    each([&](size_t e, size_t k) { value[e] = quiet((codebook[code[e]] - zero[k]) * step[k]); });
+    by_column = false;
     step.clear();
     zero.clear();
     code.clear();
     codebook.clear();
+  }
+
+  // found(e, k) for each entry e of a run k.
+  template <class Found>
+  void each(const Found& found) const {
+    const size_t runs = step.size(), outer = by_column ? code.size() / runs : runs, inner = code.size() / outer;
+    for (size_t i = 0, e = 0; i < outer; ++i) {
+      for (size_t j = 0; j < inner; ++j, ++e) found(e, by_column ? j : i);
+    }
   }
 };
 
@@ -229,6 +238,25 @@ class EntryReader {
     return found;
   }
 
+  // Whether the last axis goes to the front and runs are what lay along it, as the form `columns` has it.
+  bool turns_columns(const StorageNode& node, const Entries& entries) const {
+    const int ndim = node.shape.ndim;
+    bool turns = entries.all && !entries.step.empty() && !entries.by_column && entries.code.size() == entries.step.size() * node.shape.size[0];
+    for (int i = 0; i < ndim; ++i) turns = turns && node.axes[i] == (i == 0 ? ndim - 1 : i - 1);
+    return turns;
+  }
+
+  static Entries turned(Entries entries) {
+    const size_t cols = entries.step.size(), rows = entries.code.size() / cols;
+    BulkVector<uint16_t> code(entries.code.size());
+    for (size_t c = 0, e = 0; c < cols; ++c) {
+      for (size_t r = 0; r < rows; ++r, ++e) code[r * cols + c] = entries.code[e];
+    }
+    entries.code.swap(code);
+    entries.by_column = true;
+    return entries;
+  }
+
   static void number(std::vector<uint32_t>& index, size_t count) {
     index.resize(count);
     std::iota(index.begin(), index.end(), 0u);
@@ -237,6 +265,7 @@ class EntryReader {
   Entries permuted(const StorageNode& node) const {
     const StorageNode& source = child(node, 0);
     Entries found = read(source);
+    if (turns_columns(node, found)) return turned(std::move(found));
     found.level();
     if (found.all) number(found.index, size_t(source.numel));
     found.all = false;
@@ -283,14 +312,12 @@ void sort_by_place(Entries& entries, uint32_t rows, uint32_t cols) {
   pick(entries.value, order);
 }
 
-// Whether runs lie in rows, are worth a step, and hold too few zeros for a sparse form of free values to be smaller.
+// Whether runs lie in rows or are columns, are worth a step, and hold too few zeros for a sparse form of free values to be smaller.
 bool keeps_steps(const Entries& entries, uint32_t rows, uint32_t cols) {
   const size_t run = size_t(rows) * cols / entries.step.size();
-  if (run < kLeastRun || (run % cols != 0 && cols % run != 0)) return false;
+  if (run < kLeastRun || (entries.by_column ? entries.step.size() != cols : run % cols != 0 && cols % run != 0)) return false;
   size_t zeros = 0;
-  for (size_t k = 0, e = 0; k < entries.step.size(); ++k) {
-    for (const size_t end = e + run; e < end; ++e) zeros += float(entries.code[e]) == entries.zero[k];
-  }
+  entries.each([&](size_t e, size_t k) { zeros += float(entries.code[e]) == entries.zero[k]; });
   return double(entries.code.size() - zeros) > kSteppedSparseBelow * double(entries.code.size());
 }
 
@@ -337,6 +364,7 @@ Matrix matrix_of(const StorageTree& tree, const CoderKernels& kernels, uint32_t 
   if (!entries.step.empty()) {
     matrix.step = std::move(entries.step);
     matrix.zero = std::move(entries.zero);
+    matrix.by_column = entries.by_column;
     return matrix;
   }
   size_t zeros = 0;

@@ -40,6 +40,11 @@ inline void v_zip(vec a, vec b, vec& low, vec& high) {
 
 inline __m256i codes_of(const uint8_t* code) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(code))); }
 inline vec v_bytes(const uint8_t* code) { return _mm256_cvtepi32_ps(codes_of(code)); }
+
+inline vec v_six_each(const float* at, int i) {
+  const __m256i place[3] = {_mm256_setr_epi32(0, 0, 0, 0, 0, 0, 1, 1), _mm256_setr_epi32(1, 1, 1, 1, 2, 2, 2, 2), _mm256_setr_epi32(2, 2, 3, 3, 3, 3, 3, 3)};
+  return _mm256_permutevar8x32_ps(v_load(at), place[i]);
+}
 }  // namespace
 }  // namespace tersenet
 
@@ -66,7 +71,7 @@ void panel_table(const uint8_t* code, size_t n, const float* values, size_t coun
 
 }  // namespace
 
-PanelKernels panel_kernels_avx2() { return {"avx2", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"avx2", panel_table, panel_grid}}; }
+PanelKernels panel_kernels_avx2() { return {"avx2", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"avx2", panel_table, panel_grid, panel_columns}}; }
 
 }  // namespace tersenet
 #endif

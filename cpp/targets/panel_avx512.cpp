@@ -39,6 +39,12 @@ inline void v_zip(vec a, vec b, vec& low, vec& high) {
 
 inline __m512i codes_of(const uint8_t* code) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code))); }
 inline vec v_bytes(const uint8_t* code) { return _mm512_cvtepi32_ps(codes_of(code)); }
+
+inline vec v_six_each(const float* at, int i) {
+  const __m512i place[3] = {_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2), _mm512_setr_epi32(2, 2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 5, 5),
+                            _mm512_setr_epi32(5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7)};
+  return _mm512_permutexvar_ps(place[i], v_load(at));
+}
 }  // namespace
 }  // namespace tersenet
 
@@ -62,7 +68,7 @@ void panel_table(const uint8_t* code, size_t n, const float* values, size_t coun
 
 }  // namespace
 
-PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"avx512", panel_table, panel_grid}}; }
+PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"avx512", panel_table, panel_grid, panel_columns}}; }
 
 }  // namespace tersenet
 #endif

@@ -49,6 +49,8 @@ inline vec v_bytes(const uint8_t* code) {
   memcpy(&four, code, sizeof four);
   return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
 }
+
+inline vec v_six_each(const float* at, int i) { return i == 1 ? vcombine_f32(vdup_n_f32(at[0]), vdup_n_f32(at[1])) : vdupq_n_f32(at[i / 2]); }
 }  // namespace
 }  // namespace tersenet
 
@@ -58,7 +60,7 @@ inline vec v_bytes(const uint8_t* code) {
 
 namespace tersenet {
 
-PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"neon", panel_table_scalar, panel_grid}}; }
+PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"neon", panel_table_scalar, panel_grid, panel_columns}}; }
 
 }  // namespace tersenet
 #endif

@@ -23,13 +23,14 @@ class Weight:
     value: np.ndarray | None
     step: np.ndarray | None = None
     zero: np.ndarray | None = None
+    by_column: bool = False
 
     def arrays(self) -> tuple:
         return (self.row_start, self.col, self.codebook, self.code, self.value)
 
     def grid(self) -> dict:
         """Arguments of those that have steps."""
-        return {} if self.step is None else {"step": self.step, "zero": self.zero}
+        return {} if self.step is None else {"step": self.step, "zero": self.zero, "by_column": self.by_column}
 
 
 # How many levels a grid has, what has a step of its own, and whether zeros differ.
@@ -42,6 +43,9 @@ GRIDS = {
     "bytes by group": (256, "group", True),
     "bytes by rows": (200, "rows", False),
     "wide": (1000, "row", True),
+    "nibbles by column": (15, "column", False),
+    "bytes by column": (255, "column", False),
+    "bytes by column, zeros": (256, "column", True),
 }
 
 
@@ -52,15 +56,18 @@ def grid_of(sort: str, rows: int, cols: int, seed: int) -> Weight:
     size = max(n for n in range(1, 33) if cols % n == 0) if per == "group" else cols
     if per == "rows":
         size *= max(n for n in range(1, 4) if rows % n == 0)
-    runs = rows * cols // size
+    runs = cols if per == "column" else rows * cols // size
     code = rng.integers(0, levels, rows * cols).astype(np.uint16)
     codebook = np.arange(levels, dtype=np.float32)
     zero = rng.integers(0, levels, runs).astype(np.float32) if differ else np.full(runs, levels // 2, np.float32)
     if sort == "signs":
         codebook, zero = np.array([0, 2], np.float32), np.ones(runs, np.float32)
     step = (rng.uniform(0.01, 1, runs) * 2 / levels).astype(np.float32)
-    dense = (codebook[code].reshape(runs, size) - zero[:, None]) * step[:, None]
-    return Weight(dense.reshape(rows, cols), None, None, codebook, code, None, step, zero)
+    if per == "column":
+        dense = (codebook[code].reshape(rows, cols) - zero) * step
+    else:
+        dense = (codebook[code].reshape(runs, size) - zero[:, None]) * step[:, None]
+    return Weight(dense.reshape(rows, cols), None, None, codebook, code, None, step, zero, per == "column")
 
 
 def weight_of(sort: str, rows: int, cols: int, density: float, seed: int = 0) -> Weight:

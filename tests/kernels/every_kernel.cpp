@@ -14,7 +14,7 @@ using namespace tersenet;
 
 namespace {
 
-enum class Sort { free, sparse, largest, codebook, signs, grid };
+enum class Sort { free, sparse, largest, codebook, signs, grid, columns };
 
 Matrix matrix_of(Sort sort, uint32_t rows, uint32_t cols, uint32_t values, uint32_t per, std::mt19937& random) {
   std::normal_distribution<float> normal;
@@ -35,7 +35,7 @@ Matrix matrix_of(Sort sort, uint32_t rows, uint32_t cols, uint32_t values, uint3
     }
     return m;
   }
-  for (uint32_t k = 0; k < values; ++k) m.codebook.push_back(sort == Sort::grid ? float(k) : normal(random));
+  for (uint32_t k = 0; k < values; ++k) m.codebook.push_back(sort == Sort::grid || sort == Sort::columns ? float(k) : normal(random));
   if (sort == Sort::signs) m.codebook = {0, 2};
   if (sort == Sort::sparse) m.sparse = true;
   for (uint32_t r = 0; r < rows; ++r) {
@@ -47,10 +47,11 @@ Matrix matrix_of(Sort sort, uint32_t rows, uint32_t cols, uint32_t values, uint3
     }
   }
   if (m.sparse) m.row_start.push_back(uint32_t(m.code.size()));
-  if (sort != Sort::signs && sort != Sort::grid) return m;
-  for (size_t k = 0; k < count / per; ++k) {
+  if (sort != Sort::signs && sort != Sort::grid && sort != Sort::columns) return m;
+  m.by_column = sort == Sort::columns;
+  for (size_t k = 0; k < (m.by_column ? cols : count / per); ++k) {
     m.step.push_back(0.01f + std::fabs(normal(random)));
-    m.zero.push_back(sort == Sort::signs ? 1.0f : float(random() % values));
+    m.zero.push_back(sort == Sort::signs ? 1.0f : m.by_column && values < 256 ? 7.0f : float(random() % values));
   }
   return m;
 }
@@ -144,7 +145,7 @@ bool convolutions_agree(std::mt19937& random, std::set<std::string>& names, Pool
         names.insert(kernel->name());
         good &= equal(kernel->name(), answer(*kernel, x, 2, size_t(shape.out_channels) * shape.out_h * shape.out_w, pool), first);
       }
-      for (const Matrix& coded : {matrix_of(Sort::codebook, m.rows, m.cols, 100, 0, random), matrix_of(Sort::grid, m.rows, m.cols, 256, m.cols, random)}) {
+      for (const Matrix& coded : {matrix_of(Sort::codebook, m.rows, m.cols, 100, 0, random), matrix_of(Sort::grid, m.rows, m.cols, 256, m.cols, random), matrix_of(Sort::columns, m.rows, m.cols, 256, 0, random)}) {
         ConvKernels both;
         add_codes_kernels(coded, shape, request, both);
         add_dense_kernels(coded, shape, request, both);
@@ -167,7 +168,8 @@ int main() {
                           {Sort::sparse, 35, 2900, 70, 0}, {Sort::sparse, 3, 66000, 9, 0}, {Sort::largest, 40, 3001, 0, 0},
                           {Sort::codebook, 21, 260, 16, 0}, {Sort::codebook, 19, 200, 256, 0}, {Sort::codebook, 5, 128, 100, 0},
                           {Sort::signs, 83, 2100, 2, 2100}, {Sort::signs, 16, 64, 2, 1024}, {Sort::grid, 30, 160, 16, 160},
-                          {Sort::grid, 9, 192, 16, 32}, {Sort::grid, 9, 200, 15, 25}, {Sort::grid, 30, 160, 255, 160}, {Sort::grid, 9, 200, 256, 40}}) {
+                          {Sort::grid, 9, 192, 16, 32}, {Sort::grid, 9, 200, 15, 25}, {Sort::grid, 30, 160, 255, 160}, {Sort::grid, 9, 200, 256, 40},
+                          {Sort::columns, 30, 160, 15, 0}, {Sort::columns, 9, 203, 255, 0}, {Sort::columns, 9, 200, 256, 0}}) {
     const Matrix m = matrix_of(one.sort, one.rows, one.cols, one.values, one.per, random);
     const size_t batches[] = {1, 3, 7, 66};
     std::vector<float> x[4], first[4];

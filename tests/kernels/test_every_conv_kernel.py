@@ -9,7 +9,16 @@ import torch
 
 CODES = (
     *("dense 3", "dense 16", "dense 17", "dense 100", "dense 200", "dense byte"),
-    *("grid signs", "grid nibbles", "grid bytes", "grid bytes by group", "grid bytes by rows"),
+    *(
+        "grid signs",
+        "grid nibbles",
+        "grid bytes",
+        "grid bytes by group",
+        "grid bytes by rows",
+        "grid nibbles by column",
+        "grid bytes by column",
+        "grid bytes by column, zeros",
+    ),
 )
 SORTS = ("sparse shared", "sparse free", "dense shared", "dense free", "grid wide", *CODES)
 # in, out, groups, kernel, stride, dilation, pad (top, left, bottom, right), image

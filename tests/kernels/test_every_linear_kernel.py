@@ -9,7 +9,14 @@ import tersenet._core as _core
 CODES = (
     *("dense shared", "dense few", "dense 16", "dense 17", "dense 60", "dense 100", "dense 200", "dense byte"),
     *("dense opposite", "grid signs", "grid ternary", "grid nibbles", "grid nibbles by group"),
-    *("grid bytes", "grid bytes by group", "grid bytes by rows"),
+    *(
+        "grid bytes",
+        "grid bytes by group",
+        "grid bytes by rows",
+        "grid nibbles by column",
+        "grid bytes by column",
+        "grid bytes by column, zeros",
+    ),
 )
 SORTS = ("sparse shared", "sparse skewed", "sparse many", "sparse free", "dense free", "grid wide", *CODES)
 # rows, columns, density: around 48 rows and windows of 32 columns, 16 and 8 lanes, blocks of 6, tiles of 256.

@@ -11,7 +11,7 @@ from torch import nn
 
 import tersenet.runtime as runtime
 from tersenet import artifact
-from tersenet.forms import Codebook, Ternary, Uniform
+from tersenet.forms import Codebook, Columns, Ternary, Uniform
 from tersenet.graph import Network, capture
 
 ROWS, COLS = 150, 1160
@@ -40,6 +40,9 @@ def saved(form: type, folder: Path, **options: object) -> tuple[Network, Path]:
         (Codebook, {"k": 16}, "codes4", 1 / 7),
         (Codebook, {"k": 256}, "codes8", 1 / 3.5),
         (Ternary, {}, "codes4", 1 / 7),
+        (Columns, {"bits": 4}, "codes4", 1 / 6),
+        (Columns, {"bits": 8}, "levels8", 1 / 3),
+        (Columns, {"bits": 8, "symmetric": False}, "gemm-codes8", 1 / 3.5),
     ],
 )
 def test_a_layer_of_few_bits_stays_so(form, options, kernel, share, tmp_path):
@@ -78,7 +81,12 @@ def tried_by(layer: nn.Module, form: object, folder: Path) -> tuple[dict[str, in
 
 @pytest.mark.parametrize(
     ("form", "options"),
-    [(Uniform, {"bits": 8, "per": "row"}), (Uniform, {"bits": 4, "per": "tensor"}), (Codebook, {"k": 64})],
+    [
+        (Uniform, {"bits": 8, "per": "row"}),
+        (Uniform, {"bits": 4, "per": "tensor"}),
+        (Codebook, {"k": 64}),
+        (Columns, {"bits": 8}),
+    ],
 )
 def test_a_convolution_stays_codes(form, options, tmp_path):
     torch.manual_seed(0)

@@ -10,6 +10,7 @@
 //   3. Stepped: a dense shared matrix falls into step.size() equal runs of entries, whole rows or equal parts of one;
 //      entry e of run k is worth (codebook[code[e]] - zero[k]) * step[k], codebook and zero being whole numbers below
 //      2^24: the grids of `uniform`, `binary`, `ternary` with a step for each row or group. Others have no step.
+//      by_column: runs are the columns instead, entry e belongs to run e % cols: the grids of `columns`.
 //   4. rows, cols and the number of entries are below 2^31. Everything here has been checked: kernels trust it.
 #pragma once
 
@@ -30,16 +31,18 @@ struct Matrix {
   BulkVector<uint16_t> code;        // shared: one for each entry
   std::vector<float> value;         // free: one for each entry
   std::vector<float> step, zero;    // stepped: one for each run
+  bool by_column = false;           // stepped: runs are columns
 
   bool shared() const { return !codebook.empty(); }
   size_t entries() const { return shared() ? code.size() : value.size(); }
   bool stepped() const { return !step.empty(); }
   size_t run() const { return size_t(rows) * cols / step.size(); }  // entries of a run
+  size_t run_of(size_t entry) const { return by_column ? entry % cols : entry / run(); }
   float at(size_t entry) const {
     if (!shared()) return value[entry];
     const float worth = codebook[code[entry]];
     if (!stepped()) return worth;
-    const size_t k = entry / run();
+    const size_t k = run_of(entry);
     return (worth - zero[k]) * step[k];
   }
   double density() const { return rows && cols ? double(entries()) / (double(rows) * cols) : 0; }

@@ -2,7 +2,7 @@
 //
 // A Matrix is read off the storage tree without its zeros: scatter, table, reshape and permute are followed by index,
 // so that what is held on the way is 5 to 8 bytes for each weight that is there, not 4 for each place. A grid with a
-// step for each row or group keeps its integers. Trees of other kinds (sums, transforms) are decoded and, where zeros are
+// step for each row, group or column keeps its integers. Trees of other kinds (sums, transforms) are decoded and, where zeros are
 // many, made sparse.
 #pragma once
 
