@@ -210,7 +210,7 @@ def measure(found: dict[str, Run], rounds: int, threads: int) -> dict[str, float
 
 
 def is_int8(name: str) -> bool:
-    return "int8" in name or any(one in name for one in ("wsell8", "gemv8", "gemm8"))
+    return "int8" in name or any(one in name for one in ("wsell8", "spmm8", "tiles8", "gemv8", "gemm8"))
 
 
 def best(times: dict[str, float], *, ours: bool, int8: bool) -> float:

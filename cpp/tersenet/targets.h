@@ -7,7 +7,10 @@
 #include "tersenet/kernels/codes.h"
 #include "tersenet/kernels/csr.h"
 #include "tersenet/kernels/int8.h"
+#include "tersenet/kernels/int8_batch.h"
 #include "tersenet/kernels/panel.h"
+#include "tersenet/kernels/spmm8.h"
+#include "tersenet/kernels/tiles8.h"
 #include "tersenet/kernels/wsell.h"
 #include "tersenet/kernels/wsell8.h"
 #include "tersenet/rans_kernel.h"
@@ -27,6 +30,10 @@ void wsell_run_avx512(const Wsell& weight, uint32_t from, uint32_t to, const flo
 uint32_t wsell_pack_avx512(const uint32_t* word, const uint32_t* begin, const uint32_t* end, uint32_t last, uint32_t* base, uint32_t* slot);
 Int8Kernels int8_kernels_avx2();
 Int8Kernels int8_kernels_avx512vnni();
+Int8BatchKernels int8_batch_kernels_avx512vnni();
+void spmm8_run_avx512vnni(const Spmm8& weight, uint32_t tile, uint32_t from, uint32_t to, const uint8_t* panel, int width, int32_t* acc, bool first);
+bool amx_usable();  // on top of avx512vnni
+void tiles8_run_amx(const Tiles8& weight, uint32_t from, uint32_t to, uint32_t first_tile, uint32_t end_tile, const uint8_t* panel, int width, int32_t* acc, bool first);
 void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 CodesKernels codes_kernels_avx2();
 CodesKernels codes_kernels_avx512();
