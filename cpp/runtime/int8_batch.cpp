@@ -2,21 +2,11 @@
 
 #include <algorithm>
 
-#include "tersenet/targets.h"
-
 namespace tersenet {
 namespace {
 
 constexpr size_t kWorthThreads = 600000;  // multiplications, were it dense: about 15 us of one thread
 constexpr size_t kMostPanels = 8;         // in memory at once
-
-Int8BatchKernels batch_kernels(Cpu cpu) {
-#if defined(TERSENET_AVX512VNNI)
-  if (cpu == Cpu::avx512vnni) return int8_batch_kernels_avx512vnni();
-#endif
-  (void)cpu;
-  return {int8_scalar::interleave, int8_scalar::answers};
-}
 
 size_t padded_quads(uint32_t cols) { return (size_t(quads_of(cols)) + kInt8Side - 1) / kInt8Side * kInt8Side; }
 
@@ -40,7 +30,7 @@ class PanelLinear8 : public BatchLinear8 {
 }  // namespace
 
 BatchLinear8::BatchLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request, uint32_t part)
-    : Int8Linear(weight, name, int8_kernels(request.cpu), request.range), batch_(batch_kernels(request.cpu)), part_(part) {}
+    : Int8Linear(weight, name, int8_kernels(request.cpu), request.range), batch_(int8_batch_kernels(request.cpu)), part_(part) {}
 
 void BatchLinear8::run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const {
   const size_t panel_bytes = padded_quads(cols_) * 4 * kPanel, parts = (rows_ + part_ - 1) / part_;

@@ -1,4 +1,4 @@
-// Sparse eight-bit weights times a few vectors at a time.
+// Sparse eight-bit weights times a few vectors at a time (kernels/wsell8.h).
 #include <algorithm>
 #include <numeric>
 
@@ -10,106 +10,94 @@ namespace {
 
 constexpr size_t kWorthThreads = 400000;  // weights times vectors: about 15 us of one thread
 
-class SparseLinear8 : public LinearKernel {
+class WindowLinear8 : public Int8Linear {
  public:
-  SparseLinear8(const Matrix& weight, const char* name, const Int8Kernels& kernels, const std::optional<Int8Range>& range, Wsell8Run run)
-      : name_(name), kernels_(kernels), range_(range), run_(run), weight_(int8_weight(weight)), rows_(weight.rows), cols_(weight.cols), entries_(weight.entries()) {
-    std::copy(weight_.codebook.begin(), weight_.codebook.end(), codebook_ + 1);
+  WindowLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request, Wsell8Run run)
+      : Int8Linear(weight, name, int8_kernels(request.cpu), request.range), finish_(int8_batch_kernels(request.cpu)), run_(run), entries_(weight.entries()) {
+    shared_ = !weight_.codebook.empty() && weight_.codebook.size() < kWsell8Codes;
+    for (size_t i = 0; shared_ && i < weight_.codebook.size(); ++i) codebook_[i + 1] = codebook_[i + 1 + kWsell8Codes] = weight_.codebook[i];
     pack(weight);
-  }
-
-  const char* name() const override { return name_; }
-  size_t bytes() const override {
-    return (start_.size() + base_.size() + perm_.size()) * 4 + place_.size_bytes() + code_.size_bytes() + sizeof codebook_ + rows_ * (sizeof(float) + sizeof(int32_t));
   }
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
     const Vectors vectors(kernels_, range_, x, batch, cols_, pool);
-    const Wsell8 weight{start_.data(), base_.data(), place_.data(), code_.data(), weight_.codebook.empty() ? nullptr : codebook_};
+    const Wsell8 weight{start_.data(), base_.data(), slot_.data(), shared_ ? codebook_ : nullptr};
     const size_t groups = start_.size() - 1;
     pool.run(groups, [&](size_t group, int) {
       int32_t sums[kWsell8Vectors * kWsell8Rows];
+      const size_t row = group * kWsell8Rows;
+      const int rows = int(std::min<size_t>(kWsell8Rows, rows_ - row));
       for (size_t first = 0; first < batch; first += kWsell8Vectors) {
         const int count = int(std::min<size_t>(kWsell8Vectors, batch - first));
-        const uint8_t* bytes = vectors.bytes + first * vector_step(cols_);
-        run_(weight, uint32_t(group), uint32_t(group) + 1, bytes, vector_step(cols_), count, sums);
-        for (int v = 0; v < count; ++v) store(group, sums + size_t(v) * kWsell8Rows, vectors.range[first + size_t(v)], first + size_t(v), epilogue, y);
+        run_(weight, uint32_t(group), uint32_t(group) + 1, vectors.bytes + first * vector_step(cols_), vector_step(cols_), count, sums);
+        for (int v = 0; v < count; ++v) {
+          const size_t b = first + size_t(v);
+          Epilogue here = epilogue;
+          if (here.residual) here.residual += b * rows_;
+          finish_.scattered(sums + size_t(v) * kWsell8Rows, perm_.data() + row, rows, vectors.range[b], weight_.step.data() + row, weight_.sum.data() + row, here, y + b * rows_);
+        }
       }
     }, entries_ * batch > kWorthThreads);
   }
 
  private:
-  const char* name_;
-  Int8Kernels kernels_;
-  std::optional<Int8Range> range_;
+  Int8BatchKernels finish_;
   Wsell8Run run_;
-  Int8Weight weight_;
-  uint32_t rows_, cols_;
   size_t entries_;
-  int8_t codebook_[kWsell8Codes] = {};
-  std::vector<uint32_t> start_, base_, perm_;
-  std::vector<int32_t> sum_;  // of weight_, in the order of perm_
-  std::vector<float> step_;
-  AlignedVector<uint8_t> place_, code_;
+  bool shared_;
+  int8_t codebook_[2 * kWsell8Codes] = {};
+  std::vector<uint32_t> start_, base_, perm_;  // weight_'s steps and sums are in the order of perm_
+  AlignedVector<uint8_t> slot_;
 
-  void store(size_t group, const int32_t* sums, const Int8Range& range, size_t b, const Epilogue& epilogue, float* y) const {
-    const size_t first = group * kWsell8Rows;
-    float acc[kWsell8Rows];
-    for (uint32_t k = 0; k < kWsell8Rows; ++k) acc[k] = float(sums[k] - range.zero * sum_[first + k]) * (step_[first + k] * range.scale);
-    for (uint32_t k = 0; k < kWsell8Rows && perm_[first + k] < rows_; ++k) {
-      const uint32_t row = perm_[first + k];
-      const size_t at = b * rows_ + row;
-      y[at] = finish(epilogue, row, acc[k], epilogue.residual ? epilogue.residual[at] : 0.0f);
-    }
-  }
+  size_t packed_bytes() const override { return (start_.size() + base_.size() + perm_.size()) * 4 + slot_.size_bytes() + sizeof codebook_; }
 
-  // Most non-zeros first, so that the rows of a group end together; rows_ stands for no row.
+  // Most non-zeros first, so that the rows of a group end together.
   void pack(const Matrix& weight) {
     perm_.resize(rows_);
     std::iota(perm_.begin(), perm_.end(), 0u);
     const auto count = [&](uint32_t r) { return weight.row_start[r + 1] - weight.row_start[r]; };
     std::stable_sort(perm_.begin(), perm_.end(), [&](uint32_t a, uint32_t b) { return count(a) > count(b); });
-    const uint32_t groups = (rows_ + kWsell8Rows - 1) / kWsell8Rows;
-    for (uint32_t row : perm_) {
-      sum_.push_back(weight_.sum[row]);
-      step_.push_back(weight_.step[row]);
-    }
-    perm_.resize(size_t(groups) * kWsell8Rows, rows_);
-    sum_.resize(perm_.size());
-    step_.resize(perm_.size());
-    std::vector<uint8_t> place, code;
+    std::vector<uint8_t> slot;
     start_.push_back(0);
-    for (uint32_t g = 0; g < groups; ++g) {
-      pack_group(weight, perm_.data() + size_t(g) * kWsell8Rows, place, code);
+    for (uint32_t first = 0; first < rows_; first += kWsell8Rows) {
+      pack_group(weight, perm_.data() + first, std::min(kWsell8Rows, rows_ - first), slot);
       start_.push_back(uint32_t(base_.size()));
     }
-    place_ = AlignedVector<uint8_t>(place.size());
-    code_ = AlignedVector<uint8_t>(code.size());
-    std::copy(place.begin(), place.end(), place_.begin());
-    std::copy(code.begin(), code.end(), code_.begin());
+    slot_ = AlignedVector<uint8_t>(slot.size());
+    std::copy(slot.begin(), slot.end(), slot_.begin());
+    const Int8Weight before = weight_;
+    for (uint32_t k = 0; k < rows_; ++k) {
+      weight_.step[k] = before.step[perm_[k]];
+      weight_.sum[k] = before.sum[perm_[k]];
+    }
   }
 
   // The window begins at the first column that any row still needs; every row takes up to four columns inside it.
-  void pack_group(const Matrix& weight, const uint32_t* rows, std::vector<uint8_t>& place, std::vector<uint8_t>& code) {
-    uint32_t next[kWsell8Rows] = {}, end[kWsell8Rows] = {};
-    for (uint32_t k = 0; k < kWsell8Rows && rows[k] < rows_; ++k) {
+  void pack_group(const Matrix& weight, const uint32_t* rows, uint32_t count, std::vector<uint8_t>& slots) {
+    uint32_t next[kWsell8Rows], end[kWsell8Rows];
+    for (uint32_t k = 0; k < count; ++k) {
       next[k] = weight.row_start[rows[k]];
       end[k] = weight.row_start[rows[k] + 1];
     }
     for (;;) {
       uint32_t first = UINT32_MAX;
-      for (uint32_t k = 0; k < kWsell8Rows; ++k) {
+      for (uint32_t k = 0; k < count; ++k) {
         if (next[k] < end[k]) first = std::min(first, weight.col[next[k]]);
       }
       if (first == UINT32_MAX) return;
-      const size_t at = place.size();
       base_.push_back(first);
-      place.resize(at + kWsell8Step, 0);
-      code.resize(at + kWsell8Step, 0);
-      for (uint32_t k = 0; k < kWsell8Rows; ++k) {
-        for (uint32_t i = 0; i < kWsell8Each && next[k] < end[k] && weight.col[next[k]] < first + kWsell8Window; ++i, ++next[k]) {
-          place[at + k * kWsell8Each + i] = uint8_t(weight.col[next[k]] - first);
-          code[at + k * kWsell8Each + i] = weight_.codebook.empty() ? uint8_t(weight_.level(weight, next[k], rows[k])) : uint8_t(weight.code[next[k]] + 1);
+      slots.resize(slots.size() + Wsell8::step_bytes(shared_), 0);
+      uint8_t *place = slots.data() + slots.size() - Wsell8::step_bytes(shared_), *value = place + kWsell8Slots;
+      for (uint32_t k = 0; k < count; ++k) {
+        for (uint32_t i = k * kWsell8Each; i < (k + 1) * kWsell8Each && next[k] < end[k] && weight.col[next[k]] < first + kWsell8Window; ++i, ++next[k]) {
+          place[i] = uint8_t(weight.col[next[k]] - first);
+          if (!shared_) {
+            value[i] = uint8_t(weight_.level(weight, next[k], rows[k]));
+            continue;
+          }
+          const uint32_t code = weight.code[next[k]] + 1u;
+          place[i] |= uint8_t(code >> 4 << 7);
+          value[i % 64] |= uint8_t((code & 15) << (i < 64 ? 0 : 4));
         }
       }
     }
@@ -127,7 +115,7 @@ void add_wsell8(const Matrix& weight, const KernelRequest& request, LinearKernel
     run = wsell8_run_avx512vnni;
   }
 #endif
-  if (request.wants(name)) found.push_back(std::make_unique<SparseLinear8>(weight, name, int8_kernels(request.cpu), request.range, run));
+  if (request.wants(name)) found.push_back(std::make_unique<WindowLinear8>(weight, name, request, run));
 }
 
 }  // namespace tersenet

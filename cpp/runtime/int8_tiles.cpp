@@ -7,28 +7,30 @@
 namespace tersenet {
 namespace {
 
-constexpr uint32_t kPart = 8 * kTile8Rows, kDepth = 8;  // tiles whose part of the panel, 32 KB, stays in the first cache
+constexpr uint32_t kPart = 16 * kTile8Rows, kDepth = 8;  // tiles whose part of the panel, 32 KB, stays in the first cache
 
+// Tiles in the order in which they are multiplied: part by part, kDepth columns of tiles at a time, block by block.
 class TileLinear8 : public BatchLinear8 {
  public:
   TileLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request, Tiles8Run run) : BatchLinear8(weight, name, request, kPart), run_(run) {
     tiles_ = (cols_ + kTile8Columns - 1) / kTile8Columns;
-    const uint32_t blocks = (rows_ + kTile8Rows - 1) / kTile8Rows;
-    start_.reserve(size_t(blocks) * tiles_);
-    mask_ = AlignedVector<uint64_t>(size_t(blocks) * tiles_ * kTile8Rows);
+    mask_ = AlignedVector<uint64_t>(size_t(blocks_of(rows_)) * tiles_ * kTile8Rows);
     value_ = AlignedVector<int8_t>(weight.entries());
+    std::vector<uint32_t> next(weight.row_start.begin(), weight.row_start.end() - 1);
+    uint64_t* mask = mask_.data();
     uint32_t put = 0;
-    for (uint32_t b = 0; b < blocks; ++b) {
-      const uint32_t first = b * kTile8Rows, count = std::min(kTile8Rows, rows_ - first);
-      uint32_t next[kTile8Rows];
-      for (uint32_t i = 0; i < count; ++i) next[i] = weight.row_start[first + i];
-      for (uint32_t t = 0; t < tiles_; ++t) {
-        uint64_t* mask = mask_.data() + start_.size() * kTile8Rows;
+    for (uint32_t from = 0; from < rows_; from += kPart) {
+      const uint32_t to = std::min(rows_, from + kPart);
+      for (uint32_t first = 0; first < tiles_; first += kDepth) {
         start_.push_back(put);
-        for (uint32_t i = 0; i < count; ++i) {
-          for (uint32_t& e = next[i]; e < weight.row_start[first + i + 1] && weight.col[e] / kTile8Columns == t; ++e) {
-            mask[i] |= uint64_t(1) << weight.col[e] % kTile8Columns;
-            value_[put++] = weight_.level(weight, e, first + i);
+        for (uint32_t block = from; block < to; block += kTile8Rows) {
+          for (uint32_t t = first; t < std::min(tiles_, first + kDepth); ++t, mask += kTile8Rows) {
+            for (uint32_t r = block; r < std::min(to, block + kTile8Rows); ++r) {
+              for (uint32_t& e = next[r]; e < weight.row_start[r + 1] && weight.col[e] / kTile8Columns == t; ++e) {
+                mask[r - block] |= uint64_t(1) << weight.col[e] % kTile8Columns;
+                value_[put++] = weight_.level(weight, e, r);
+              }
+            }
           }
         }
       }
@@ -38,15 +40,21 @@ class TileLinear8 : public BatchLinear8 {
  private:
   Tiles8Run run_;
   uint32_t tiles_;
-  std::vector<uint32_t> start_;
+  std::vector<uint32_t> start_;  // of the values, for each part and depth
   AlignedVector<uint64_t> mask_;
   AlignedVector<int8_t> value_;
 
+  static uint32_t blocks_of(uint32_t rows) { return (rows + kTile8Rows - 1) / kTile8Rows; }
+
   size_t packed_bytes() const override { return start_.size() * sizeof(uint32_t) + mask_.size_bytes() + value_.size_bytes(); }
   void multiply(uint32_t from, uint32_t to, const uint8_t* panel, int width, int32_t* acc) const override {
-    const Tiles8 weight{tiles_, start_.data(), mask_.data(), value_.data()};
-    for (uint32_t t = 0; t < tiles_; t += kDepth) {
-      run_(weight, from / kTile8Rows, (to + kTile8Rows - 1) / kTile8Rows, t, std::min(tiles_, t + kDepth), panel + size_t(t) * kTile8Quads * 4 * kPanel, width, acc, t == 0);
+    const uint32_t blocks = blocks_of(to - from);
+    const uint64_t* mask = mask_.data() + size_t(from) * tiles_;
+    const uint32_t* start = start_.data() + size_t(from / kPart) * ((tiles_ + kDepth - 1) / kDepth);
+    for (uint32_t first = 0; first < tiles_; first += kDepth, ++start) {
+      const uint32_t count = std::min(kDepth, tiles_ - first);
+      run_(mask, value_.data() + *start, blocks, count, panel + size_t(first) * kTile8Quads * 4 * kPanel, width, acc, first == 0);
+      mask += size_t(blocks) * count * kTile8Rows;
     }
   }
 };

@@ -54,26 +54,22 @@ void interleave(const uint8_t* x, size_t x_step, size_t quads, uint8_t* panel) {
   }
 }
 
-// finish of layer_epilogue.h for 16 rows.
-struct Finish {
-  const Epilogue& epilogue;
-  __mmask16 mask;
-  __m512 scale, shift, low, high;
+__m512 answer(__m512i acc, const Int8Range& range, __m512 step, __m512i sum) {
+  const __m512i exact = _mm512_sub_epi32(acc, _mm512_mullo_epi32(sum, _mm512_set1_epi32(range.zero)));
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(step, _mm512_set1_ps(range.scale)));
+}
 
-  Finish(const Epilogue& epilogue, size_t row, __mmask16 mask) : epilogue(epilogue), mask(mask), low(_mm512_set1_ps(epilogue.low)), high(_mm512_set1_ps(epilogue.high)) {
-    if (epilogue.scale) scale = _mm512_maskz_loadu_ps(mask, epilogue.scale + row);
-    if (epilogue.shift) shift = _mm512_maskz_loadu_ps(mask, epilogue.shift + row);
-  }
-
-  __m512 operator()(__m512 y, size_t at) const {
-    if (epilogue.scale) y = _mm512_mul_ps(y, scale);
-    if (epilogue.shift) y = _mm512_add_ps(y, shift);
-    y = _mm512_add_ps(y, epilogue.residual ? _mm512_maskz_loadu_ps(mask, epilogue.residual + at) : _mm512_setzero_ps());
-    if (epilogue.activation == Activation::clamp) return _mm512_min_ps(high, _mm512_max_ps(low, y));  // of a NaN the second one
-    if (epilogue.activation == Activation::leaky) return _mm512_mask_mul_ps(y, _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_LT_OQ), low, y);
-    return y;
-  }
-};
+// finish of layer_epilogue.h for 16 rows; `read` gives theirs of an array.
+template <class Read>
+__m512 finished(const Epilogue& epilogue, __m512 y, const Read& read, const float* residual) {
+  if (epilogue.scale) y = _mm512_mul_ps(y, read(epilogue.scale));
+  if (epilogue.shift) y = _mm512_add_ps(y, read(epilogue.shift));
+  y = _mm512_add_ps(y, residual ? read(residual) : _mm512_setzero_ps());
+  const __m512 low = _mm512_set1_ps(epilogue.low);
+  if (epilogue.activation == Activation::clamp) return _mm512_min_ps(_mm512_set1_ps(epilogue.high), _mm512_max_ps(low, y));  // of a NaN the second one
+  if (epilogue.activation == Activation::leaky) return _mm512_mask_mul_ps(y, _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_LT_OQ), low, y);
+  return y;
+}
 
 void answers(const int32_t* acc, size_t row, int rows, int width, const Int8Range* range, const float* step, const int32_t* sum, const Epilogue& epilogue, float* y, size_t y_step) {
   for (int j = 0; j < width; j += 16) {
@@ -83,25 +79,33 @@ void answers(const int32_t* acc, size_t row, int rows, int width, const Int8Rang
       const size_t first = row + size_t(i);
       const __m512 steps = _mm512_maskz_loadu_ps(mask, step + first);
       const __m512i sums = _mm512_maskz_loadu_epi32(mask, sum + first);
-      const Finish finished(epilogue, first, mask);
+      const auto read = [&](const float* from) { return _mm512_maskz_loadu_ps(mask, from + first); };
       __m512i from[16], to[16];
 #pragma GCC unroll 16
       for (int k = 0; k < 16; ++k) from[k] = _mm512_loadu_si512(acc + (i + k) * kPanel + j);
       transpose(from, to);
       for (int k = 0; k < columns; ++k) {
-        const Int8Range& one = range[j + k];
-        const __m512i exact = _mm512_sub_epi32(to[k], _mm512_mullo_epi32(sums, _mm512_set1_epi32(one.zero)));
-        const __m512 found = _mm512_mul_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(steps, _mm512_set1_ps(one.scale)));
-        const size_t at = size_t(j + k) * y_step + first;
-        _mm512_mask_storeu_ps(y + at, mask, finished(found, at));
+        const size_t begin = size_t(j + k) * y_step;
+        const float* residual = epilogue.residual ? epilogue.residual + begin : nullptr;
+        _mm512_mask_storeu_ps(y + begin + first, mask, finished(epilogue, answer(to[k], range[j + k], steps, sums), read, residual));
       }
     }
   }
 }
 
+void scattered(const int32_t* acc, const uint32_t* row, int rows, const Int8Range& range, const float* step, const int32_t* sum, const Epilogue& epilogue, float* y) {
+  for (int i = 0; i < rows; i += 16) {
+    const __mmask16 mask = lanes(rows - i);
+    const __m512i to = _mm512_maskz_loadu_epi32(mask, row + i);
+    const auto read = [&](const float* from) { return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, to, from, 4); };
+    const __m512 found = answer(_mm512_maskz_loadu_epi32(mask, acc + i), range, _mm512_maskz_loadu_ps(mask, step + i), _mm512_maskz_loadu_epi32(mask, sum + i));
+    _mm512_mask_i32scatter_ps(y, mask, to, finished(epilogue, found, read, epilogue.residual), 4);
+  }
+}
+
 }  // namespace
 
-Int8BatchKernels int8_batch_kernels_avx512vnni() { return {interleave, answers}; }
+Int8BatchKernels int8_batch_kernels_avx512vnni() { return {interleave, answers, scattered}; }
 
 }  // namespace tersenet
 #endif

@@ -35,10 +35,9 @@ const int8_t* expand(const uint64_t* mask, const int8_t* value, int8_t* tile) {
 inline void written() { __asm__ volatile("" ::: "memory"); }
 
 template <int kVectors>
-void block_of(const Tiles8& weight, size_t tile, uint32_t count, const uint8_t* panel, int32_t* acc, bool first) {
+const int8_t* block_of(const uint64_t* mask, const int8_t* value, uint32_t count, const uint8_t* panel, int32_t* acc, bool first) {
   alignas(64) int8_t dense[2][kTile8Rows * kTile8Columns];
-  const uint64_t* mask = weight.mask + tile * kTile8Rows;
-  const int8_t* value = expand(mask, weight.value + weight.start[tile], dense[0]);
+  value = expand(mask, value, dense[0]);
   if (first) {
     _tile_zero(0);
     _tile_zero(1);
@@ -74,25 +73,24 @@ void block_of(const Tiles8& weight, size_t tile, uint32_t count, const uint8_t* 
   if (kVectors > 2) _tile_stored(2, acc + 32, kAccStep);
   if (kVectors > 3) _tile_stored(3, acc + 48, kAccStep);
   written();
+  return value;
 }
 
 template <int kVectors>
-void run(const Tiles8& weight, uint32_t from, uint32_t to, uint32_t first_tile, uint32_t end_tile, const uint8_t* panel, int32_t* acc, bool first) {
+void run(const uint64_t* mask, const int8_t* value, uint32_t blocks, uint32_t count, const uint8_t* panel, int32_t* acc, bool first) {
   _tile_loadconfig(&kShapes);
-  for (uint32_t b = from; b < to; ++b, acc += kTile8Rows * kPanel) {
-    block_of<kVectors>(weight, size_t(b) * weight.tiles + first_tile, end_tile - first_tile, panel, acc, first);
-  }
+  for (uint32_t b = 0; b < blocks; ++b) value = block_of<kVectors>(mask + size_t(b) * count * kTile8Rows, value, count, panel, acc + size_t(b) * kTile8Rows * kPanel, first);
   _tile_release();  // what a tile holds is saved at every switch of threads
 }
 
 }  // namespace
 
-void tiles8_run_amx(const Tiles8& weight, uint32_t from, uint32_t to, uint32_t first_tile, uint32_t end_tile, const uint8_t* panel, int width, int32_t* acc, bool first) {
+void tiles8_run_amx(const uint64_t* mask, const int8_t* value, uint32_t blocks, uint32_t count, const uint8_t* panel, int width, int32_t* acc, bool first) {
   switch ((width + 15) / 16) {
-    case 1: return run<1>(weight, from, to, first_tile, end_tile, panel, acc, first);
-    case 2: return run<2>(weight, from, to, first_tile, end_tile, panel, acc, first);
-    case 3: return run<3>(weight, from, to, first_tile, end_tile, panel, acc, first);
-    default: return run<4>(weight, from, to, first_tile, end_tile, panel, acc, first);
+    case 1: return run<1>(mask, value, blocks, count, panel, acc, first);
+    case 2: return run<2>(mask, value, blocks, count, panel, acc, first);
+    case 3: return run<3>(mask, value, blocks, count, panel, acc, first);
+    default: return run<4>(mask, value, blocks, count, panel, acc, first);
   }
 }
 

@@ -33,7 +33,7 @@ Int8Kernels int8_kernels_avx512vnni();
 Int8BatchKernels int8_batch_kernels_avx512vnni();
 void spmm8_run_avx512vnni(const Spmm8& weight, uint32_t tile, uint32_t from, uint32_t to, const uint8_t* panel, int width, int32_t* acc, bool first);
 bool amx_usable();  // on top of avx512vnni
-void tiles8_run_amx(const Tiles8& weight, uint32_t from, uint32_t to, uint32_t first_tile, uint32_t end_tile, const uint8_t* panel, int width, int32_t* acc, bool first);
+void tiles8_run_amx(const uint64_t* mask, const int8_t* value, uint32_t blocks, uint32_t count, const uint8_t* panel, int width, int32_t* acc, bool first);
 void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 CodesKernels codes_kernels_avx2();
 CodesKernels codes_kernels_avx512();

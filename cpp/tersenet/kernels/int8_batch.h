@@ -1,6 +1,6 @@
-// int8_batch.h - a batch on eight-bit integers (int8.h), around its sums: vectors become a panel, sums become answers.
+// int8_batch.h - layers on eight-bit integers (int8.h) around their sums: vectors become a panel, sums become answers.
 //
-// A batch lies vector by vector, a panel quad by quad and sums row by row: both ways are transposes, in blocks of 16 by 16.
+// A batch lies vector by vector, a panel quad by quad and its sums row by row: both ways are transposes of blocks of 16 by 16.
 #pragma once
 
 #include <stddef.h>
@@ -18,6 +18,8 @@ struct Int8BatchKernels {
   // y[j * y_step + r] for `rows` rows r from `row` on and `width` columns j: as int8.h says, then the epilogue, whose residual
   // is laid out as y. acc holds the sums of row `row` first, rows kPanel apart, and may be read to a multiple of kInt8Side rows.
   void (*answers)(const int32_t* acc, size_t row, int rows, int width, const Int8Range* range, const float* step, const int32_t* sum, const Epilogue& epilogue, float* y, size_t y_step);
+  // The same of one vector, whose sum k is that of row row[k]; step and sum are in the order of acc.
+  void (*scattered)(const int32_t* acc, const uint32_t* row, int rows, const Int8Range& range, const float* step, const int32_t* sum, const Epilogue& epilogue, float* y);
 };
 
 namespace int8_scalar {
@@ -34,6 +36,13 @@ inline float answer(int32_t acc, size_t row, const Int8Range& range, const float
   return float(acc - range.zero * sum[row]) * (step[row] * range.scale);
 }
 
+inline void scattered(const int32_t* acc, const uint32_t* row, int rows, const Int8Range& range, const float* step, const int32_t* sum, const Epilogue& epilogue, float* y) {
+  for (int k = 0; k < rows; ++k) {
+    const uint32_t r = row[k];
+    y[r] = finish(epilogue, r, answer(acc[k], size_t(k), range, step, sum), epilogue.residual ? epilogue.residual[r] : 0.0f);
+  }
+}
+
 inline void answers(const int32_t* acc, size_t row, int rows, int width, const Int8Range* range, const float* step, const int32_t* sum, const Epilogue& epilogue, float* y, size_t y_step) {
   for (int j = 0; j < width; ++j) {
     for (int i = 0; i < rows; ++i) {
@@ -44,5 +53,7 @@ inline void answers(const int32_t* acc, size_t row, int rows, int width, const I
 }
 
 }  // namespace int8_scalar
+
+inline Int8BatchKernels int8_batch_kernels_scalar() { return {int8_scalar::interleave, int8_scalar::answers, int8_scalar::scattered}; }
 
 }  // namespace tersenet
