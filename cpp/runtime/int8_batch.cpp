@@ -1,19 +1,28 @@
 #include "int8_batch.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace tersenet {
 namespace {
 
 constexpr size_t kWorthThreads = 600000;  // multiplications, were it dense: about 15 us of one thread
 constexpr size_t kMostPanels = 8;         // in memory at once
+constexpr uint32_t kMostRows = 1024;      // of a part: 256 KB of sums
 
 size_t padded_quads(uint32_t cols) { return (size_t(quads_of(cols)) + kInt8Side - 1) / kInt8Side * kInt8Side; }
+
+// Rows of a part, a multiple of `block` and of what `answers` reads: as many as keep the sums in the second cache, since the panel
+// is read once for each, and few enough for threads to share out.
+uint32_t part_of(uint32_t rows, uint32_t block, int threads) {
+  const uint32_t each = std::lcm(block, uint32_t(kInt8Side)), wanted = threads > 1 ? rows / (4 * uint32_t(threads)) : rows;
+  return std::max(1u, std::min(kMostRows, wanted) / each) * each;
+}
 
 // A dense matrix, kPanelRows rows at a time.
 class PanelLinear8 : public BatchLinear8 {
  public:
-  PanelLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request) : BatchLinear8(weight, name, request, 16 * kPanelRows), packed_(dense_blocks(weight, kPanelRows)) {}
+  PanelLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request) : BatchLinear8(weight, name, request, kPanelRows), packed_(dense_blocks(weight, kPanelRows)) {}
 
  private:
   AlignedVector<int8_t> packed_;
@@ -29,8 +38,8 @@ class PanelLinear8 : public BatchLinear8 {
 
 }  // namespace
 
-BatchLinear8::BatchLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request, uint32_t part)
-    : Int8Linear(weight, name, int8_kernels(request.cpu), request.range), batch_(int8_batch_kernels(request.cpu)), part_(part) {}
+BatchLinear8::BatchLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request, uint32_t block)
+    : Int8Linear(weight, name, int8_kernels(request.cpu), request.range), part_(part_of(weight.rows, block, request.pool ? request.pool->threads() : 1)), batch_(int8_batch_kernels(request.cpu)) {}
 
 void BatchLinear8::run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const {
   const size_t panel_bytes = padded_quads(cols_) * 4 * kPanel, parts = (rows_ + part_ - 1) / part_;

@@ -7,11 +7,11 @@
 namespace tersenet {
 namespace {
 
-constexpr uint32_t kTileColumns = 4 * kSpmm8Quads, kPart = 128;
+constexpr uint32_t kTileColumns = 4 * kSpmm8Quads;
 
 class QuadLinear8 : public BatchLinear8 {
  public:
-  QuadLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request, Spmm8Run run) : BatchLinear8(weight, name, request, kPart), run_(run) {
+  QuadLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request, Spmm8Run run) : BatchLinear8(weight, name, request, 1), run_(run) {
     tiles_ = (cols_ + kTileColumns - 1) / kTileColumns;
     start_.assign(size_t(tiles_) * rows_ + 1, 0);
     const auto each_quad = [&](const auto& body) {  // (tile and row, quad, is it the first of this quad, entry)

@@ -7,20 +7,20 @@
 namespace tersenet {
 namespace {
 
-constexpr uint32_t kPart = 16 * kTile8Rows, kDepth = 8;  // tiles whose part of the panel, 32 KB, stays in the first cache
+constexpr uint32_t kDepth = 8;  // tiles whose part of the panel, 32 KB, stays in the first cache
 
 // Tiles in the order in which they are multiplied: part by part, kDepth columns of tiles at a time, block by block.
 class TileLinear8 : public BatchLinear8 {
  public:
-  TileLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request, Tiles8Run run) : BatchLinear8(weight, name, request, kPart), run_(run) {
+  TileLinear8(const Matrix& weight, const std::string& name, const KernelRequest& request, Tiles8Run run) : BatchLinear8(weight, name, request, kTile8Rows), run_(run) {
     tiles_ = (cols_ + kTile8Columns - 1) / kTile8Columns;
     mask_ = AlignedVector<uint64_t>(size_t(blocks_of(rows_)) * tiles_ * kTile8Rows);
     value_ = AlignedVector<int8_t>(weight.entries());
     std::vector<uint32_t> next(weight.row_start.begin(), weight.row_start.end() - 1);
     uint64_t* mask = mask_.data();
     uint32_t put = 0;
-    for (uint32_t from = 0; from < rows_; from += kPart) {
-      const uint32_t to = std::min(rows_, from + kPart);
+    for (uint32_t from = 0; from < rows_; from += part_) {
+      const uint32_t to = std::min(rows_, from + part_);
       for (uint32_t first = 0; first < tiles_; first += kDepth) {
         start_.push_back(put);
         for (uint32_t block = from; block < to; block += kTile8Rows) {
@@ -50,7 +50,7 @@ class TileLinear8 : public BatchLinear8 {
   void multiply(uint32_t from, uint32_t to, const uint8_t* panel, int width, int32_t* acc) const override {
     const uint32_t blocks = blocks_of(to - from);
     const uint64_t* mask = mask_.data() + size_t(from) * tiles_;
-    const uint32_t* start = start_.data() + size_t(from / kPart) * ((tiles_ + kDepth - 1) / kDepth);
+    const uint32_t* start = start_.data() + size_t(from / part_) * ((tiles_ + kDepth - 1) / kDepth);
     for (uint32_t first = 0; first < tiles_; first += kDepth, ++start) {
       const uint32_t count = std::min(kDepth, tiles_ - first);
       run_(mask, value_.data() + *start, blocks, count, panel + size_t(first) * kTile8Quads * 4 * kPanel, width, acc, first == 0);

@@ -30,7 +30,8 @@ bool range(const float* x, size_t n, float* low, float* high) {
   return _mm512_cmp_ps_mask(_mm512_or_ps(sound[0], sound[1]), _mm512_setzero_ps(), _CMP_NEQ_UQ) == 0;
 }
 
-// The bytes of 16 values, one in each 32 bits: ties to even as the rounding mode is; NaN only where the inverse is 0.
+// The bytes of 16 values, one in each 32 bits: ties to even as the rounding mode is. A NaN becomes the least byte, where the
+// scalar one becomes `zero`: its example answers NaN either way.
 struct ToBytes {
   __m512 inverse, low, high;
   __m512i zero;
@@ -40,8 +41,7 @@ struct ToBytes {
 
   __m512i operator()(__m512 x) const {
     const __m512 scaled = _mm512_mul_ps(x, inverse);
-    const __m512 sound = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(scaled, scaled, _CMP_ORD_Q), scaled);
-    return _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(sound, low), high)), zero);
+    return _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(scaled, low), high)), zero);
   }
 };
 
