@@ -71,8 +71,10 @@ void add_int8_kernels(const Matrix& weight, const KernelRequest& request, Linear
   if (!fits_int8(weight)) return;
   if (weight.sparse) {
     add_wsell8(weight, request, found);
-    add_spmm8(weight, request, found);
-    add_tiles8(weight, request, found);
+    if (request.batch != 1 || !request.wanted.empty()) {
+      add_spmm8(weight, request, found);
+      add_tiles8(weight, request, found);
+    }
     if (uint64_t(weight.rows) * weight.cols > kDenseFree) return;  // dense, it would take more memory than the file promises
   }
   const Int8Kernels kernels = int8_kernels(request.cpu);
