@@ -1,6 +1,7 @@
 // int8_linear.h - what the linear layers on eight-bit integers share, and the files that make them.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
