@@ -6,7 +6,8 @@
 Nine fully connected layers with weights at random places, 31 shared values (Han et al. 2016, figure 9). Contenders
 take turns; the first call is thrown away. One thread: medians of the thread's CPU time, so that other work on the
 machine counts only through the caches. Two threads: the least wall time. Every answer is compared with float64 in the
-same run. `torch` is the better of F.linear and mv; MKL is torch's CSR with 32-bit indices.
+same run. `torch` is the better of F.linear and mv; MKL is torch's CSR with 32-bit indices. In int8, onnxruntime uses AMX
+where the CPU has it; FBGEMM, which is torch's, does not.
 
 --dense has 4096 x 4096 weights of 1, 4 and 8 bits instead, beside torch in float32; of one bit with inputs of any value,
 and with signs, which are packed within the time. It compares columns of kernels.
@@ -210,7 +211,7 @@ def measure(found: dict[str, Run], rounds: int, threads: int) -> dict[str, float
 
 
 def is_int8(name: str) -> bool:
-    return "int8" in name or any(one in name for one in ("wsell8", "gemv8", "gemm8"))
+    return "int8" in name or any(one in name for one in ("wsell8", "spmm8", "tiles8", "gemv8", "gemm8"))
 
 
 def best(times: dict[str, float], *, ours: bool, int8: bool) -> float:

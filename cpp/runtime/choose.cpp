@@ -79,7 +79,7 @@ Choice<Kernel> choose(const Make& make, size_t x_size, size_t y_size, size_t den
 }  // namespace
 
 Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& options, Pool& pool) {
-  const KernelRequest request{options.cpu, options.wanted, options.range, options.signs, &pool};
+  const KernelRequest request{options.cpu, options.wanted, options.range, options.signs, &pool, options.batch};
   const auto make = [&](Family family, LinearKernels& found) {
     if (family == Family::int8) add_int8_kernels(weight, request, found);
     if (family == Family::binary) add_binary_kernels(weight, request, found);
@@ -91,7 +91,7 @@ Choice<LinearKernel> choose_linear(const Matrix& weight, const ChooseOptions& op
 }
 
 Choice<ConvKernel> choose_conv(const Matrix& weight, const ConvShape& shape, const ChooseOptions& options, Pool& pool) {
-  const KernelRequest request{options.cpu, options.wanted, options.range, options.signs, &pool};
+  const KernelRequest request{options.cpu, options.wanted, options.range, options.signs, &pool, options.batch};
   const auto make = [&](Family family, ConvKernels& found) {
     if (family == Family::int8) add_int8_kernels(weight, shape, request, found);
     if (family == Family::codes) add_codes_kernels(weight, shape, request, found);

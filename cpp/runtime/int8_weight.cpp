@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tersenet/kernels/wsell8.h"
 #include "tersenet/targets.h"
 
 namespace tersenet {
@@ -61,6 +60,14 @@ Int8Kernels int8_kernels(Cpu cpu) {
   return int8_kernels_scalar();
 }
 
+Int8BatchKernels int8_batch_kernels(Cpu cpu) {
+#if defined(TERSENET_AVX512VNNI)
+  if (cpu == Cpu::avx512vnni) return int8_batch_kernels_avx512vnni();
+#endif
+  (void)cpu;
+  return int8_batch_kernels_scalar();
+}
+
 int8_t Int8Weight::level(const Matrix& weight, size_t entry, uint32_t row) const {
   return codebook.empty() ? nearest(weight.at(entry), step[row]) : codebook[weight.code[entry]];
 }
@@ -75,7 +82,7 @@ Int8Weight int8_weight(const Matrix& weight) {
   Int8Weight made;
   made.step.resize(weight.rows);
   made.sum.resize(weight.rows);
-  if (weight.shared() && !weight.stepped() && weight.codebook.size() < kWsell8Codes) {
+  if (weight.shared() && !weight.stepped() && weight.codebook.size() <= kInt8Shared) {
     const float step = step_of(weight.codebook.size(), [&](size_t i) { return weight.codebook[i]; });
     std::fill(made.step.begin(), made.step.end(), step);
     for (float value : weight.codebook) made.codebook.push_back(nearest(value, step));

@@ -1,6 +1,6 @@
 // int8_weight.h - a matrix as eight-bit integers and steps (kernels/int8.h), the same whichever kernel multiplies by it.
 //
-//   one step for all rows where at most kWsell8Codes - 1 values are shared, else one step a row
+//   one step for all rows where at most kInt8Shared values are shared, else one step a row
 //   w = step * i8 exactly (to float32's rounding) where the values lie on such a grid, as those of `uniform`, `binary`
 //   and `ternary` do; otherwise the nearest of 127 equal steps to the largest magnitude and their opposites
 #pragma once
@@ -8,12 +8,15 @@
 #include <cstdint>
 #include <vector>
 
-#include "tersenet/kernels/int8.h"
+#include "tersenet/kernels/int8_batch.h"
 #include "tersenet/runtime/layer.h"
 
 namespace tersenet {
 
+constexpr size_t kInt8Shared = 63;
+
 Int8Kernels int8_kernels(Cpu cpu);
+Int8BatchKernels int8_batch_kernels(Cpu cpu);
 
 struct Int8Weight {
   std::vector<int8_t> codebook;  // of the matrix' shared values; empty where each row has a step

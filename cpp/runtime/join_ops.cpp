@@ -117,6 +117,8 @@ void pad(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool&)
   const uint64_t total = numel(outputs[0]->spec);
   const int last = from.ndim - 1;
   const uint64_t n = last >= 0 ? at[size_t(last)].size() : 1;
+  bool straight = last >= 0;  // rows are copied as they are
+  for (uint64_t i = 0; straight && i < n; ++i) straight = n == from.size[last] && at[size_t(last)][size_t(i)] == int64_t(i);
   std::vector<uint64_t> index(at.size(), 0);
   for (uint64_t done = 0; done < total; done += n) {
     int64_t base = 0;
@@ -127,9 +129,15 @@ void pad(const Node& node, const Tensors& inputs, const Outputs& outputs, Pool&)
       base = (base + place) * int64_t(from.size[axis + 1]);
     }
     float* y = outputs[0]->f32() + done;
-    for (uint64_t i = 0; i < n; ++i) {
-      const int64_t place = last >= 0 ? at[size_t(last)][size_t(i)] : 0;
-      y[i] = outside || place < 0 ? value : inputs[0]->f32()[base + place];
+    if (outside) {
+      std::fill(y, y + n, value);
+    } else if (straight) {
+      std::copy(inputs[0]->f32() + base, inputs[0]->f32() + base + n, y);
+    } else {
+      for (uint64_t i = 0; i < n; ++i) {
+        const int64_t place = last >= 0 ? at[size_t(last)][size_t(i)] : 0;
+        y[i] = place < 0 ? value : inputs[0]->f32()[base + place];
+      }
     }
     for (int axis = last - 1; axis >= 0; --axis) {
       if (++index[size_t(axis)] < at[size_t(axis)].size()) break;

@@ -189,7 +189,7 @@ bool along_first(const PoolShape& p) {
 
 template <class Divisor>
 void average_along_first(const PoolShape& p, const float* x, float* y, const Divisor& divisor) {
-  constexpr int64_t kPart = 256;
+  constexpr int64_t kPart = 256, kFew = 16;
   const int64_t plane = plane_size(p.in) / p.in[0];
   for (int64_t out = 0; out < p.out[0]; ++out) {
     const int64_t start = out * p.stride[0] - p.before[0], end = std::min(start + p.kernel[0], p.in[0] + p.before[0]);
@@ -197,6 +197,14 @@ void average_along_first(const PoolShape& p, const float* x, float* y, const Div
     const double by = divisor(end - start, std::max<int64_t>(to - from, 0));
     for (int64_t first = 0; first < plane; first += kPart) {
       const int64_t count = std::min(kPart, plane - first);
+      if (to - from <= kFew) {
+        float sum[kPart] = {};
+        for (int64_t k = from; k < to; ++k) {
+          for (int64_t i = 0; i < count; ++i) sum[i] += x[k * plane + first + i];
+        }
+        for (int64_t i = 0; i < count; ++i) *y++ = sum[i] / float(by);
+        continue;
+      }
       double sum[kPart] = {};
       for (int64_t k = from; k < to; ++k) {
         for (int64_t i = 0; i < count; ++i) sum[i] += double(x[k * plane + first + i]);

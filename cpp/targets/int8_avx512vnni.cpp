@@ -13,19 +13,25 @@ constexpr int kLanes = 16;
 inline __mmask16 lanes(size_t n) { return n >= 16 ? 0xffff : __mmask16((1u << n) - 1); }
 
 bool range(const float* x, size_t n, float* low, float* high) {
-  __m512 least = _mm512_setzero_ps(), most = least, sound = least;
-  for (size_t i = 0; i < n; i += kLanes) {
-    const __m512 v = _mm512_maskz_loadu_ps(lanes(n - i), x + i);
-    least = _mm512_min_ps(v, least);  // of a NaN the second one
-    most = _mm512_max_ps(v, most);
-    sound = _mm512_or_ps(sound, _mm512_sub_ps(v, v));  // 0 but for NaN and Inf
+  __m512 least[2] = {}, most[2] = {}, sound[2] = {};  // the chain of one is longer than its throughput
+  const auto take = [&](int k, __m512 v) {
+    least[k] = _mm512_min_ps(v, least[k]);  // of a NaN the second one
+    most[k] = _mm512_max_ps(v, most[k]);
+    sound[k] = _mm512_or_ps(sound[k], _mm512_sub_ps(v, v));  // 0 but for NaN and Inf
+  };
+  size_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    take(0, _mm512_loadu_ps(x + i));
+    take(1, _mm512_loadu_ps(x + i + kLanes));
   }
-  *low = _mm512_reduce_min_ps(least);
-  *high = _mm512_reduce_max_ps(most);
-  return _mm512_cmp_ps_mask(sound, _mm512_setzero_ps(), _CMP_NEQ_UQ) == 0;
+  for (; i < n; i += kLanes) take(0, _mm512_maskz_loadu_ps(lanes(n - i), x + i));
+  *low = _mm512_reduce_min_ps(_mm512_min_ps(least[0], least[1]));
+  *high = _mm512_reduce_max_ps(_mm512_max_ps(most[0], most[1]));
+  return _mm512_cmp_ps_mask(_mm512_or_ps(sound[0], sound[1]), _mm512_setzero_ps(), _CMP_NEQ_UQ) == 0;
 }
 
-// The bytes of 16 values, one in each 32 bits: ties to even as the rounding mode is; NaN only where the inverse is 0.
+// The bytes of 16 values, one in each 32 bits: ties to even as the rounding mode is. A NaN becomes the least byte, where the
+// scalar one becomes `zero`: its example answers NaN either way.
 struct ToBytes {
   __m512 inverse, low, high;
   __m512i zero;
@@ -35,8 +41,7 @@ struct ToBytes {
 
   __m512i operator()(__m512 x) const {
     const __m512 scaled = _mm512_mul_ps(x, inverse);
-    const __m512 sound = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(scaled, scaled, _CMP_ORD_Q), scaled);
-    return _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(sound, low), high)), zero);
+    return _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(scaled, low), high)), zero);
   }
 };
 

@@ -9,7 +9,7 @@
 namespace tersenet {
 namespace {
 
-constexpr int kTables = 4, kParts = int(kWsell8Step) / 32;
+constexpr int kTables = 4, kParts = int(kWsell8Slots) / 32;
 constexpr uint32_t kTopSteps = 128;  // 128 times two weights of at most 127 fit 16 bits
 
 inline __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
@@ -32,16 +32,16 @@ struct Window {
 };
 
 // Low seven bits and top bit of a byte apart, as in int8_avx2.cpp.
-void group_of(const uint8_t* place, const uint8_t* code, const uint32_t* base, uint32_t steps, const uint8_t* x, int32_t* sums) {
+void group_of(const uint8_t* slot, const uint32_t* base, uint32_t steps, const uint8_t* x, int32_t* sums) {
   const __m256i none = _mm256_setzero_si256();
   __m256i low[kParts] = {none, none, none, none};
   for (uint32_t s = 0; s < steps;) {
     __m256i top[kParts] = {none, none, none, none};
-    for (const uint32_t end = s + kTopSteps < steps ? s + kTopSteps : steps; s < end; ++s, place += kWsell8Step, code += kWsell8Step) {
+    for (const uint32_t end = s + kTopSteps < steps ? s + kTopSteps : steps; s < end; ++s, slot += Wsell8::step_bytes(false)) {
       const Window window(x + base[s]);
 #pragma GCC unroll 4
       for (int h = 0; h < kParts; ++h) {
-        const __m256i found = window.at(load(place + 32 * h)), w = load(code + 32 * h);
+        const __m256i found = window.at(load(slot + 32 * h)), w = load(slot + kWsell8Slots + 32 * h);
         const __m256i seven = _mm256_and_si256(found, _mm256_set1_epi8(127)), one = _mm256_and_si256(_mm256_srli_epi16(found, 7), _mm256_set1_epi8(1));
         low[h] = _mm256_add_epi32(low[h], _mm256_madd_epi16(_mm256_maddubs_epi16(seven, w), _mm256_set1_epi16(1)));
         top[h] = _mm256_add_epi16(top[h], _mm256_maddubs_epi16(one, w));
@@ -56,9 +56,9 @@ void group_of(const uint8_t* place, const uint8_t* code, const uint32_t* base, u
 
 void wsell8_run_avx2(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums) {
   for (uint32_t g = from; g < to; ++g) {
-    const size_t first = weight.start[g], at = first * kWsell8Step;
+    const size_t first = weight.start[g];
     for (int b = 0; b < count; ++b, sums += kWsell8Rows) {
-      group_of(weight.place + at, weight.code + at, weight.base + first, weight.start[g + 1] - weight.start[g], x + size_t(b) * x_step, sums);
+      group_of(weight.slot + first * Wsell8::step_bytes(false), weight.base + first, weight.start[g + 1] - weight.start[g], x + size_t(b) * x_step, sums);
     }
   }
 }

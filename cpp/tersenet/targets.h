@@ -7,7 +7,10 @@
 #include "tersenet/kernels/codes.h"
 #include "tersenet/kernels/csr.h"
 #include "tersenet/kernels/int8.h"
+#include "tersenet/kernels/int8_batch.h"
 #include "tersenet/kernels/panel.h"
+#include "tersenet/kernels/spmm8.h"
+#include "tersenet/kernels/tiles8.h"
 #include "tersenet/kernels/wsell.h"
 #include "tersenet/kernels/wsell8.h"
 #include "tersenet/rans_kernel.h"
@@ -33,6 +36,10 @@ void add_int8_dotprod(Int8Kernels& kernels);  // to those of neon
 // Windows of 64 columns, and weights instead of codes.
 void wsell8_run_avx2(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 void wsell8_run_neon(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
+Int8BatchKernels int8_batch_kernels_avx512vnni();
+void spmm8_run_avx512vnni(const Spmm8& weight, uint32_t tile, uint32_t from, uint32_t to, const uint8_t* panel, int width, int32_t* acc, bool first);
+bool amx_usable();  // on top of avx512vnni
+void tiles8_run_amx(const uint64_t* mask, const int8_t* value, uint32_t blocks, uint32_t count, const uint8_t* panel, int width, int32_t* acc, bool first);
 void wsell8_run_avx512vnni(const Wsell8& weight, uint32_t from, uint32_t to, const uint8_t* x, size_t x_step, int count, int32_t* sums);
 CodesKernels codes_kernels_avx2();
 CodesKernels codes_kernels_avx512();

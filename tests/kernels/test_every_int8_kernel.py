@@ -12,7 +12,8 @@ SORTS = (
     *("sparse shared", "sparse many", "sparse free", "dense shared", "dense many", "dense free"),
     *("grid signs", "grid bytes", "grid nibbles by group"),
 )
-# Around blocks of 16 and of 6 rows, groups of 32, quads of columns, windows of 128, panels of 64.
+KERNELS = ("gemv8", "gemm8", "wsell8", "spmm8", "tiles8")
+# Around blocks of 16 and of 6 rows, groups of 32, quads of columns, windows of 128, panels of 64, tiles of 16 x 64.
 SHAPES = [
     (1, 1, 1.0),
     (15, 3, 0.9),
@@ -23,7 +24,7 @@ SHAPES = [
     (5, 1100, 0.02),
     (60, 40, 0.0),
 ]
-BATCHES = (0, 1, 2, 63, 65)
+BATCHES = (0, 1, 5, 63, 64, 65)
 
 
 def twin(integers: np.ndarray, steps: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -34,7 +35,7 @@ def twin(integers: np.ndarray, steps: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def int8_kernels(weight, threads: int = 1) -> list:
     found = _core.linear_kernels(*weight.dense.shape, *weight.arrays(), threads, int8=True, **weight.grid())
-    return [kernel for kernel in found if kernel.name.split("/")[0] in ("gemv8", "gemm8", "wsell8")]
+    return [kernel for kernel in found if kernel.name.split("/")[0] in KERNELS]
 
 
 def answers(kernel, x: np.ndarray, rows: int, *more) -> np.ndarray:
@@ -50,7 +51,8 @@ def test_each_kernel_gives_the_bits_of_the_twin(sort, shape, column, make_weight
     rng = np.random.default_rng(1)
     integers, steps = twin_weights(weight)
     found = int8_kernels(weight)
-    assert len(found) == (3 if sort.startswith("sparse") else 2)
+    names = {kernel.name.split("/")[0] for kernel in found}
+    assert names - {"tiles8"} == {"gemv8", "gemm8"} | ({"wsell8", "spmm8"} if sort.startswith("sparse") else set())
     for batch in BATCHES:
         for x in (rng.standard_normal((batch, shape[1])), np.maximum(rng.standard_normal((batch, shape[1])), 0)):
             expected = twin(integers, steps, x.astype(F32))
@@ -132,6 +134,34 @@ def test_two_threads_and_an_epilogue_give_what_one_gives(sort, batch, column, ma
         y = answers(one, x, 200, scale, shift, residual, "clamp", -0.5, 1.0)
         assert np.abs(y - truth).max() <= 1e-4
         assert answers(two, x, 200, scale, shift, residual, "clamp", -0.5, 1.0).tobytes() == y.tobytes()
+
+
+# Around parts of 1024 rows, and 512 columns, which spmm8 and tiles8 take at a time; more panels than are in memory at once.
+@pytest.mark.parametrize("shape", [(1040, 530, 0.05), (1, 7, 0.5), (33, 129, 0.1)], ids=str)
+@pytest.mark.parametrize("sort", ["sparse shared", "sparse skewed", "sparse many", "dense free"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_column_gives_the_scalar_bits_epilogue_nan_and_all(sort, shape, threads, column, make_weight, monkeypatch):
+    weight = make_weight(sort, *shape)
+    rows, cols = shape[:2]
+    rng = np.random.default_rng(4)
+    scale, shift = rng.standard_normal(rows).astype(F32), rng.standard_normal(rows).astype(F32)
+    found = int8_kernels(weight, threads)
+    monkeypatch.setenv("TERSENET_CPU", "scalar")
+    scalar = int8_kernels(weight)[-2]
+    for batch in (1, 65) if rows > 1000 else (5, 200, 600):
+        x, residual = rng.standard_normal((batch, cols)).astype(F32), rng.standard_normal((batch, rows)).astype(F32)
+        x[0] = np.abs(x[0])
+        x[2:3, 1], x[4:5, 0] = np.nan, np.inf
+        for more in (
+            (),
+            (scale, shift, residual, "clamp", 0.0, np.inf),
+            (None, shift, None, "clamp", -0.5, 1.0),
+            (None, None, residual, "leaky", 0.1),
+        ):
+            expected = answers(scalar, x, rows, *more)
+            for kernel in found:
+                y = answers(kernel, x, rows, *more)
+                assert y.tobytes() == expected.tobytes(), kernel.name
 
 
 def test_a_matrix_too_wide_for_exact_sums_or_with_nan_has_no_such_kernel(make_weight):

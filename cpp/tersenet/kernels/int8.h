@@ -48,7 +48,7 @@ struct Int8Kernels {
   const char* column;
   // The least and the largest of n values and 0; false where one is NaN or infinite.
   bool (*range)(const float* x, size_t n, float* low, float* high);
-  // to[i] = the byte of x[i]
+  // to[i] = the byte of x[i]; of a NaN any
   void (*bytes)(const float* x, size_t n, const Int8Range& range, uint8_t* to);
   // to[4 i + k] = the byte of x[k][i]; a null x[k] counts as zeros
   void (*quads)(const float* const x[4], size_t n, const Int8Range& range, uint8_t* to);

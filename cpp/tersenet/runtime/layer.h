@@ -67,7 +67,8 @@ struct KernelRequest {
   std::string wanted;
   std::optional<Int8Range> range = {};
   bool signs = false;
-  Pool* pool = nullptr;  // that packs side by side; null: one thread does
+  Pool* pool = nullptr;  // that packs side by side, and will run; null: one thread does
+  size_t batch = 0;      // that kernels are chosen for; 0: any
 
   bool wants(const std::string& name) const { return wanted.empty() || wanted == name; }
 };

@@ -3,8 +3,9 @@
 //   run(chunks, body)   body(chunk, worker) once for each chunk in [0, chunks); worker in [0, threads)
 //
 // READ FIRST
-//   1. Chunks are claimed from an atomic counter. The caller claims too, so it can finish alone, and waits only
-//      for chunks that another thread has already claimed: a busy second core costs at most one chunk.
+//   1. Each worker has a share of the chunks, the same at each run, so that weights stay in its core's caches. It claims them
+//      one by one from the front; then it takes over half of what another has left. The caller takes part, so it can finish
+//      alone, and waits only for chunks that another thread has already begun: a busy second core costs at most one chunk.
 //   2. One run at a time: a pool belongs to one session. What a body throws, on whichever thread, leaves `run` once
 //      all chunks are done.
 //   3. `scratch(worker, bytes)` is the worker's own memory, `shared(bytes)` that of all: 64-byte aligned, valid until
@@ -30,7 +31,7 @@ namespace tersenet {
 class Pool {
  public:
   // threads >= 1, the caller among them. Fewer run where the system gives no more.
-  explicit Pool(int threads) : scratch_(size_t(threads < 1 ? 1 : threads)) {
+  explicit Pool(int threads) : scratch_(size_t(threads < 1 ? 1 : threads)), shares_(new Share[scratch_.size()]) {
     try {
       for (int worker = 1; worker < threads; ++worker) others_.emplace_back([this, worker] { serve(worker); });
     } catch (const std::exception&) {
@@ -64,17 +65,22 @@ class Pool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       body_ = &call;
-      chunks_ = chunks;
-      next_.store(0, std::memory_order_relaxed);
+      const size_t all = scratch_.size();
+      for (size_t k = 0; k < all; ++k) shares_[k].left.store(chunks * k / all | chunks * (k + 1) / all << 32, std::memory_order_relaxed);
       ++round_;
       open_.store(round_, std::memory_order_release);
       wake = sleeping_ > 0;
     }
     if (wake) wake_.notify_all();
-    work(call, 0);
+    work_apart(call);
     std::unique_lock<std::mutex> lock(mutex_);
     body_ = nullptr;  // whoever wakes from here on finds nothing to do
-    idle_.wait(lock, [this] { return busy_ == 0; });
+    if (busy_.load() != 0) {  // with a chunk that takes less than to sleep and wake
+      lock.unlock();
+      for (int spin = 0; spin < kSpins && busy_.load(std::memory_order_acquire) != 0; ++spin) pause();
+      lock.lock();
+      idle_.wait(lock, [this] { return busy_.load() == 0; });
+    }
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
@@ -99,22 +105,47 @@ class Pool {
 
  private:
   static constexpr int kSpins = 4000;  // about 50 us
+  // Chunks from the low half of `left` to its high half are nobody's yet.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> left{0};
+  };
+
   std::vector<AlignedBytes> scratch_;
+  std::unique_ptr<Share[]> shares_;  // one a worker
   AlignedBytes shared_;
   std::vector<std::thread> others_;
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
   const std::function<void(size_t, int)>* body_ = nullptr;
-  size_t chunks_ = 0;
-  std::atomic<size_t> next_{0};
   uint64_t round_ = 0;
   std::atomic<uint64_t> open_{0};
-  int busy_ = 0, sleeping_ = 0;
+  std::atomic<int> busy_{0};
+  int sleeping_ = 0;
   std::exception_ptr failure_;
   bool stop_ = false;
 
+  bool claim(size_t worker, size_t* chunk) {
+    std::atomic<uint64_t>& own = shares_[worker].left;
+    const auto begin = [](uint64_t left) { return left & 0xffffffff; };
+    for (uint64_t left = own.load(std::memory_order_relaxed); begin(left) < left >> 32;) {
+      *chunk = begin(left);
+      if (own.compare_exchange_weak(left, left + 1, std::memory_order_relaxed)) return true;
+    }
+    for (size_t k = 1; k < scratch_.size(); ++k) {
+      std::atomic<uint64_t>& other = shares_[(worker + k) % scratch_.size()].left;
+      for (uint64_t left = other.load(std::memory_order_relaxed); begin(left) < left >> 32;) {
+        const uint64_t middle = (begin(left) + (left >> 32)) / 2;
+        if (!other.compare_exchange_weak(left, begin(left) | middle << 32, std::memory_order_relaxed)) continue;
+        own.store((middle + 1) | left >> 32 << 32, std::memory_order_relaxed);
+        *chunk = middle;
+        return true;
+      }
+    }
+    return false;
+  }
+
   void work(const std::function<void(size_t, int)>& body, int worker) {
-    for (size_t chunk; (chunk = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_;) {
+    for (size_t chunk; claim(size_t(worker), &chunk);) {
       try {
         body(chunk, worker);
       } catch (...) {
@@ -123,6 +154,19 @@ class Pool {
       }
     }
   }
+
+  // What bodies read lies in the frames of those who called `run`: a gap keeps the lines that the caller's own chunks write
+  // apart from those that the others read.
+#if defined(__GNUC__)
+  __attribute__((noinline)) void work_apart(const std::function<void(size_t, int)>& body) {
+    char gap[256];
+    __asm__ volatile("" : : "r"(gap));
+    work(body, 0);
+    __asm__ volatile("" : : "r"(gap));
+  }
+#else
+  void work_apart(const std::function<void(size_t, int)>& body) { work(body, 0); }
+#endif
 
   // Networks are chains of short runs: a worker looks for the next one for a while before it sleeps.
   void serve(int worker) {
