@@ -81,19 +81,23 @@ class CodesPanelMatrix : public PanelMatrix {
   void decode(uint32_t tile, uint32_t block, uint32_t count, float* to) const {
     const uint32_t depth = tile_depth(tile), first = tile * kTileDepth;
     const uint8_t* code = code_.data() + start(tile, block);
-    if (step_.size() == 0) return kernels_.table(code, size_t(count) * kPanelRows * depth, values_.data(), count_, to);
-    for (; by_column_ && count > 0; --count, code += size_t(kPanelRows) * depth, to += size_t(kPanelRows) * depth) {
-      kernels_.columns(code, size_t(kPanelRows) * depth, step_.data() + first, zero_.data() + first, to);
+    const size_t each = size_t(kPanelRows) * depth;
+    if (step_.size() == 0) return kernels_.table(code, count * each, values_.data(), count_, to);
+    for (uint32_t i = 0; i < count; ++i, code += each, to += each) {
+      by_column_ ? kernels_.columns(code, each, step_.data() + first, zero_.data() + first, to) : decode_segments(block + i, first, depth, code, to);
     }
-    for (; count > 0; --count, ++block) {
-      for (uint32_t k = 0; k < depth;) {
-        const uint32_t segment = (first + k) / width_, columns = std::min(depth - k, (segment + 1) * width_ - first - k);
-        const size_t at = (size_t(block) * (depth_ / width_) + segment) * kPanelRows, n = size_t(columns) * kPanelRows;
-        kernels_.grid(code, n, step_.data() + at, zero_.data() + at, to);
-        code += n;
-        to += n;
-        k += columns;
-      }
+  }
+
+  // Columns [from, from + depth) of a block, whose steps change every width_ columns.
+  void decode_segments(uint32_t block, uint32_t from, uint32_t depth, const uint8_t* code, float* to) const {
+    const uint32_t end = from + depth;
+    for (uint32_t column = from; column < end;) {
+      const uint32_t segment = column / width_, next = std::min(end, (segment + 1) * width_);
+      const size_t at = (size_t(block) * (depth_ / width_) + segment) * kPanelRows, n = size_t(next - column) * kPanelRows;
+      kernels_.grid(code, n, step_.data() + at, zero_.data() + at, to);
+      code += n;
+      to += n;
+      column = next;
     }
   }
 };

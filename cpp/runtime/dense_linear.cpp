@@ -4,6 +4,7 @@ namespace tersenet {
 namespace {
 
 constexpr size_t kWorthThreads = 100000;  // multiplications: about 15 us of one thread, streaming from memory
+constexpr size_t kWorthRows = 4000000;    // bytes times vectors: the same, where panels are multiplied
 
 // Row-major weights, one vector of a batch after the other: nothing but the memory's speed matters.
 class DenseVectorLinear : public LinearKernel {
@@ -53,7 +54,7 @@ class PanelLinear : public LinearKernel {
 
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
     const size_t panels = (batch + kPanel - 1) / kPanel, blocks = (matrix_->rows() + kPanelRows - 1) / kPanelRows;
-    const size_t parts = panels < size_t(pool.threads()) ? std::min(blocks, size_t(pool.threads())) : 1;
+    const size_t parts = panels < size_t(pool.threads()) && bytes() * batch > kWorthRows ? std::min(blocks, size_t(pool.threads())) : 1;
     pool.run(panels * parts, [&](size_t chunk, int worker) {
       const size_t part = chunk % parts;
       const uint32_t from = uint32_t(blocks * part / parts * kPanelRows), rows = std::min(uint32_t(blocks * (part + 1) / parts * kPanelRows), matrix_->rows()) - from;

@@ -77,7 +77,7 @@ std::vector<Cpu> columns() {
 
 bool rounds(const std::string& name) {
   const std::string family = name.substr(0, name.find('/'));
-  return family == "gemv8" || family == "gemm8" || family == "wsell8";
+  return family == "gemv8" || family == "gemm8" || family == "wsell8" || family == "spmm8" || family == "tiles8";
 }
 
 template <class Kernel>

@@ -37,12 +37,11 @@ struct Matrix {
   size_t entries() const { return shared() ? code.size() : value.size(); }
   bool stepped() const { return !step.empty(); }
   size_t run() const { return size_t(rows) * cols / step.size(); }  // entries of a run
-  size_t run_of(size_t entry) const { return by_column ? entry % cols : entry / run(); }
   float at(size_t entry) const {
     if (!shared()) return value[entry];
     const float worth = codebook[code[entry]];
     if (!stepped()) return worth;
-    const size_t k = run_of(entry);
+    const size_t k = by_column ? entry % cols : entry / run();
     return (worth - zero[k]) * step[k];
   }
   double density() const { return rows && cols ? double(entries()) / (double(rows) * cols) : 0; }
