@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from tersenet.training.config import AFFINE, Affine
+from tersenet.training.devices import sent
 from tersenet.training.errors import TrainingError
 
 PIXELS = {"flip": 0, "crop": 4, "flip_crop": 4, "shift": 2}
@@ -47,18 +48,19 @@ def augment(
     affine: Affine = AFFINE,
     border: Float[Tensor, "channels 1 1"] | None = None,
 ) -> Float[Tensor, "n channels height width"]:
-    """`x` with each picture moved, and for the flips perhaps mirrored, by numbers drawn from `generator`.
+    """`x` with each picture moved, for the flips perhaps mirrored, by numbers drawn from `generator`.
 
     border   the colour that crop and flip_crop move in from outside, as `x` has colours; zeros unless given
     """
-    if kind == "none":
-        return x
-    check_pictures(x, kind)
+    if kind != "none":
+        check_pictures(x, kind)
     if kind in ("affine", "flip_affine"):
         if kind == "flip_affine":
             x = move(x, draw_moves(len(x), "flip", None, generator))
-        return turned(x, affine, generator)
-    return move(x, draw_moves(len(x), kind, pixels, generator), border)
+        x = turned(x, affine, generator)
+    elif kind != "none":
+        x = move(x, draw_moves(len(x), kind, pixels, generator), border)
+    return x
 
 
 def check_pictures(x: Tensor, kind: str) -> None:
@@ -86,16 +88,17 @@ def move(
     """Each picture moved by what was drawn for it; what comes in is `border`, zeros unless given, or for shift the edge."""
     check_pictures(x, moves.kind)
     n, channels, height, width = x.shape
-    rows = (torch.arange(height) + moves.down).to(x.device)
-    columns = (torch.arange(width) + moves.right).to(x.device)
+    rows = torch.arange(height) + moves.down
+    columns = torch.arange(width) + moves.right
     if moves.flip is not None:
-        columns = torch.where(moves.flip.to(x.device), columns.flip(1), columns)
+        columns = torch.where(moves.flip, columns.flip(1), columns)
+    rows, columns = sent(rows, x.device), sent(columns, x.device)
     if moves.kind == "shift":
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
     else:
         far = moves.far
         rows, columns = rows + far, columns + far
-        outside = x.new_zeros(channels, 1, 1) if border is None else border.to(x)
+        outside = x.new_zeros(channels, 1, 1) if border is None else sent(border.to(x.dtype), x.device)
         inside, x = x, outside.expand(n, channels, height + 2 * far, width + 2 * far).clone()
         x[:, :, far : far + height, far : far + width] = inside
     picture = torch.arange(n, device=x.device)[:, None, None, None]
@@ -117,5 +120,5 @@ def turned(
     # grid_sample counts halves of the width and of the height, pixels are square.
     halves = torch.tensor([width / 2, height / 2])
     theta = torch.cat((back * halves / halves[:, None], (affine.pixels * draws[3:].T / halves)[:, :, None]), 2)
-    grid = F.affine_grid(theta.to(x), list(x.shape), align_corners=False)
+    grid = F.affine_grid(sent(theta.to(x.dtype), x.device), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -20,6 +20,7 @@ from torch import Tensor
 from tersenet.errors import TersenetError
 from tersenet.training.augment import augment
 from tersenet.training.config import AFFINE, Affine
+from tersenet.training.devices import sent
 from tersenet.training.errors import TrainingError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -138,7 +139,7 @@ class Batches:
         for step in range(skip, self.steps):
             x, y = data.batch(order[step * self._batch_size : (step + 1) * self._batch_size])
             moved = augment(
-                x.to(self._device), self._augment, self._pixels, self._generator, affine=self._affine, border=border
+                sent(x, self._device), self._augment, self._pixels, self._generator, affine=self._affine, border=border
             )
             yield step, moved, y
 
