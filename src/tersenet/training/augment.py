@@ -47,10 +47,12 @@ def augment(
     *,
     affine: Affine = AFFINE,
     border: Float[Tensor, "channels 1 1"] | None = None,
+    cutout: int | None = None,
 ) -> Float[Tensor, "n channels height width"]:
-    """`x` with each picture moved, for the flips perhaps mirrored, by numbers drawn from `generator`.
+    """`x` with each picture moved, for the flips perhaps mirrored, and cut, by numbers drawn from `generator`.
 
     border   the colour that crop and flip_crop move in from outside, as `x` has colours; zeros unless given
+    cutout   side of the square that each picture loses, None for none
     """
     if kind != "none":
         check_pictures(x, kind)
@@ -60,7 +62,7 @@ def augment(
         x = turned(x, affine, generator)
     elif kind != "none":
         x = move(x, draw_moves(len(x), kind, pixels, generator), border)
-    return x
+    return x if cutout is None else cut(x, cutout, generator)
 
 
 def check_pictures(x: Tensor, kind: str) -> None:
@@ -122,3 +124,24 @@ def turned(
     theta = torch.cat((back * halves / halves[:, None], (affine.pixels * draws[3:].T / halves)[:, :, None]), 2)
     grid = F.affine_grid(sent(theta.to(x.dtype), x.device), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def cut(
+    x: Float[Tensor, "n channels height width"], side: int, generator: Generator
+) -> Float[Tensor, "n channels height width"]:
+    """Each picture with a square of zeros, its middle anywhere in the picture (DeVries and Taylor 2017,
+    arXiv:1708.04552, section 3.2): part of it may lie outside.
+    """
+    if x.ndim != 4:
+        raise TrainingError(
+            f"cutout takes squares out of pictures of shape (channels, height, width); these examples have shape "
+            f"{tuple(x.shape[1:])}: drop it"
+        )
+    n, _, height, width = x.shape
+    first = [torch.randint(0, size, (n, 1), generator=generator) - side // 2 for size in (height, width)]
+    rows, columns = (
+        (torch.arange(size) >= start) & (torch.arange(size) < start + side)
+        for size, start in zip((height, width), first, strict=True)
+    )
+    rows, columns = sent(rows, x.device), sent(columns, x.device)
+    return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)

@@ -180,6 +180,7 @@ class _Run:
             augment=config.augment,
             augment_pixels=config.augment_pixels,
             affine=config.affine,
+            cutout=config.cutout,
             drop_single=any(isinstance(module, _BatchNorm) for module in self.model.modules()),
             device=self.devices.device,
         )
