@@ -440,7 +440,7 @@ def test_a_checkpoint_from_before_the_newer_settings_goes_on(run, tmp_path):
     found = set(HARD.model_dump())
     assert set(TrainConfig.model_fields) - found == {
         "plateau_epochs", "peak", "momentum_at_peak", "affine", "average", "average_decay", "average_from", "patience",
-        "cutout",
+        "replay", "cutout",
     }  # fmt: skip
 
 

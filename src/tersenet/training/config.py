@@ -22,7 +22,7 @@ LossName: TypeAlias = Literal["cross_entropy", "mse", "mae", "bce"]
 # was begun before them is still the same run.
 LATER_FIELDS = (
     "plateau_epochs", "peak", "momentum_at_peak", "affine", "average", "average_decay", "average_from", "patience",
-    "polarise", "rate", "target", "cutout",
+    "polarise", "rate", "target", "replay", "cutout",
 )  # fmt: skip
 
 
@@ -136,6 +136,11 @@ class TrainConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
         description="bfloat16 multiplies in half the bits and keeps weights, sums and losses in float32",
+    )
+    replay: bool = Field(
+        default=False,
+        description="on a GPU, record the step once and replay it, for networks whose kernels end sooner than they are "
+        "launched; what runs in a step must read no number off the GPU and remember nothing in Python",
     )
 
     augment: Augment = Field(
