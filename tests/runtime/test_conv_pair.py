@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tersenet.runtime as runtime
 import torch
 from torch import nn
 
 import tersenet
+import tersenet.runtime as runtime
 
 
 class Pair(nn.Module):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tersenet.runtime as runtime
 import torch
 from torch import nn
 
 import tersenet
+import tersenet.runtime as runtime
 
 
 class Joined(nn.Module):
@@ -40,7 +40,9 @@ class Joined(nn.Module):
         return torch.cat([a.flatten(1), ab.flatten(1)], 1), ab  # both outputs of the network
 
 
-@pytest.mark.parametrize("sort", ["plain", "read again", "twice", "nested", "an input", "reshaped", "last axis", "outputs"])
+@pytest.mark.parametrize(
+    "sort", ["plain", "read again", "twice", "nested", "an input", "reshaped", "last axis", "outputs"]
+)
 def test_joined_values_are_what_torch_joins(sort, tmp_path):
     torch.manual_seed(0)
     network = Joined(sort).eval()

@@ -104,6 +104,19 @@ def test_what_comes_in_from_outside_has_the_colour_of_the_border_and_the_rest_st
     assert torch.equal(coloured, torch.where(outside, border, zeros))
 
 
+def test_a_cut_picture_lacks_a_square_anywhere_and_the_rest_stays():
+    x = 1 + torch.rand(300, 2, 6, 7)
+    got = augment(x, "none", None, torch.Generator().manual_seed(0), cutout=3)
+    lost = got == 0
+    assert torch.equal(got, x.masked_fill(lost, 0)) and lost.all(1).equal(lost.any(1))
+    rows, columns = lost[:, 0].any(2), lost[:, 0].any(1)
+    assert torch.equal(lost[:, 0], rows[:, :, None] & columns[:, None, :]), "a rectangle"
+    assert set(rows.sum(1).tolist()) == set(columns.sum(1).tolist()) == {2, 3}, "part of it may lie outside"
+    assert rows.any(0).all() and columns.any(0).all()
+    with pytest.raises(TersenetError, match=r"these examples have shape \(7,\): drop it"):
+        augment(torch.rand(3, 7), "none", None, torch.Generator(), cutout=2)
+
+
 def test_the_same_generator_gives_the_same_moves_and_another_one_others():
     x = torch.rand(20, 1, 6, 6)
     assert torch.equal(drawn(x, "shift", 2), drawn(x, "shift", 2))

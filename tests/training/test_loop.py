@@ -440,6 +440,7 @@ def test_a_checkpoint_from_before_the_newer_settings_goes_on(run, tmp_path):
     found = set(HARD.model_dump())
     assert set(TrainConfig.model_fields) - found == {
         "plateau_epochs", "peak", "momentum_at_peak", "affine", "average", "average_decay", "average_from", "patience",
+        "replay", "cutout",
     }  # fmt: skip
 
 
@@ -468,3 +469,17 @@ def test_each_loss_learns_what_its_targets_say(Memory, loss, outputs, target):
         assert last.validation_accuracy is None
     else:
         assert last.train_accuracy > 0.9 and last.validation_accuracy > 0.9
+
+
+def test_checkpoints_that_take_longer_than_epochs_are_written_seldom(run, tmp_path, monkeypatch):
+    written, save = [], checkpoint.save
+
+    def slowly(path, found):
+        written.append(found.values["epoch"])
+        time.sleep(0.3)
+        save(path, found)
+
+    monkeypatch.setattr("tersenet.training.loop.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("tersenet.training.loop.checkpoints.save", slowly)
+    run(HARD.model_copy(update={"epochs": 10}), checkpoint=tmp_path / "x")
+    assert written == [1, 10]

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from tersenet.training.config import AFFINE, Affine
+from tersenet.training.devices import sent
 from tersenet.training.errors import TrainingError
 
 PIXELS = {"flip": 0, "crop": 4, "flip_crop": 4, "shift": 2}
@@ -46,19 +47,22 @@ def augment(
     *,
     affine: Affine = AFFINE,
     border: Float[Tensor, "channels 1 1"] | None = None,
+    cutout: int | None = None,
 ) -> Float[Tensor, "n channels height width"]:
-    """`x` with each picture moved, and for the flips perhaps mirrored, by numbers drawn from `generator`.
+    """`x` with each picture moved, for the flips perhaps mirrored, and cut, by numbers drawn from `generator`.
 
     border   the colour that crop and flip_crop move in from outside, as `x` has colours; zeros unless given
+    cutout   side of the square that each picture loses, None for none
     """
-    if kind == "none":
-        return x
-    check_pictures(x, kind)
+    if kind != "none":
+        check_pictures(x, kind)
     if kind in ("affine", "flip_affine"):
         if kind == "flip_affine":
             x = move(x, draw_moves(len(x), "flip", None, generator))
-        return turned(x, affine, generator)
-    return move(x, draw_moves(len(x), kind, pixels, generator), border)
+        x = turned(x, affine, generator)
+    elif kind != "none":
+        x = move(x, draw_moves(len(x), kind, pixels, generator), border)
+    return x if cutout is None else cut(x, cutout, generator)
 
 
 def check_pictures(x: Tensor, kind: str) -> None:
@@ -86,16 +90,17 @@ def move(
     """Each picture moved by what was drawn for it; what comes in is `border`, zeros unless given, or for shift the edge."""
     check_pictures(x, moves.kind)
     n, channels, height, width = x.shape
-    rows = (torch.arange(height) + moves.down).to(x.device)
-    columns = (torch.arange(width) + moves.right).to(x.device)
+    rows = torch.arange(height) + moves.down
+    columns = torch.arange(width) + moves.right
     if moves.flip is not None:
-        columns = torch.where(moves.flip.to(x.device), columns.flip(1), columns)
+        columns = torch.where(moves.flip, columns.flip(1), columns)
+    rows, columns = sent(rows, x.device), sent(columns, x.device)
     if moves.kind == "shift":
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
     else:
         far = moves.far
         rows, columns = rows + far, columns + far
-        outside = x.new_zeros(channels, 1, 1) if border is None else border.to(x)
+        outside = x.new_zeros(channels, 1, 1) if border is None else sent(border.to(x.dtype), x.device)
         inside, x = x, outside.expand(n, channels, height + 2 * far, width + 2 * far).clone()
         x[:, :, far : far + height, far : far + width] = inside
     picture = torch.arange(n, device=x.device)[:, None, None, None]
@@ -117,5 +122,26 @@ def turned(
     # grid_sample counts halves of the width and of the height, pixels are square.
     halves = torch.tensor([width / 2, height / 2])
     theta = torch.cat((back * halves / halves[:, None], (affine.pixels * draws[3:].T / halves)[:, :, None]), 2)
-    grid = F.affine_grid(theta.to(x), list(x.shape), align_corners=False)
+    grid = F.affine_grid(sent(theta.to(x.dtype), x.device), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def cut(
+    x: Float[Tensor, "n channels height width"], side: int, generator: Generator
+) -> Float[Tensor, "n channels height width"]:
+    """Each picture with a square of zeros, its middle anywhere in the picture (DeVries and Taylor 2017,
+    arXiv:1708.04552, section 3.2): part of it may lie outside.
+    """
+    if x.ndim != 4:
+        raise TrainingError(
+            f"cutout takes squares out of pictures of shape (channels, height, width); these examples have shape "
+            f"{tuple(x.shape[1:])}: drop it"
+        )
+    n, _, height, width = x.shape
+    first = [torch.randint(0, size, (n, 1), generator=generator) - side // 2 for size in (height, width)]
+    rows, columns = (
+        (torch.arange(size) >= start) & (torch.arange(size) < start + side)
+        for size, start in zip((height, width), first, strict=True)
+    )
+    rows, columns = sent(rows, x.device), sent(columns, x.device)
+    return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)

@@ -20,6 +20,7 @@ from torch import Tensor
 from tersenet.errors import TersenetError
 from tersenet.training.augment import augment
 from tersenet.training.config import AFFINE, Affine
+from tersenet.training.devices import sent
 from tersenet.training.errors import TrainingError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -64,6 +65,7 @@ class Batches:
         augment: str = "none",
         augment_pixels: int | None = None,
         affine: Affine = AFFINE,
+        cutout: int | None = None,
         drop_single: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -77,6 +79,7 @@ class Batches:
         self._augment = augment
         self._pixels = augment_pixels
         self._affine = affine
+        self._cutout = cutout
         self._drop_single = drop_single
         self._device = device
         self._generator = torch.Generator()
@@ -94,8 +97,9 @@ class Batches:
                     "raise batch_size or give more examples"
                 )
         else:
-            if augment != "none":
-                raise TrainingError(f"augment {augment} works on indexed data; let your loader augment, and drop it")
+            for name, asked in (("augment", augment), ("cutout", cutout)):
+                if asked not in ("none", None):
+                    raise TrainingError(f"{name} {asked} works on indexed data; let your loader augment, and drop it")
             if isinstance(data, Sized):
                 self.steps = len(data)
                 if self.steps == 0:
@@ -138,7 +142,13 @@ class Batches:
         for step in range(skip, self.steps):
             x, y = data.batch(order[step * self._batch_size : (step + 1) * self._batch_size])
             moved = augment(
-                x.to(self._device), self._augment, self._pixels, self._generator, affine=self._affine, border=border
+                sent(x, self._device),
+                self._augment,
+                self._pixels,
+                self._generator,
+                affine=self._affine,
+                border=border,
+                cutout=self._cutout,
             )
             yield step, moved, y
 

@@ -22,7 +22,7 @@ LossName: TypeAlias = Literal["cross_entropy", "mse", "mae", "bce"]
 # was begun before them is still the same run.
 LATER_FIELDS = (
     "plateau_epochs", "peak", "momentum_at_peak", "affine", "average", "average_decay", "average_from", "patience",
-    "polarise", "rate", "target",
+    "polarise", "rate", "target", "replay", "cutout",
 )  # fmt: skip
 
 
@@ -137,6 +137,11 @@ class TrainConfig(BaseModel):
         default="float32",
         description="bfloat16 multiplies in half the bits and keeps weights, sums and losses in float32",
     )
+    replay: bool = Field(
+        default=False,
+        description="on a GPU, record the step once and replay it, for networks whose kernels end sooner than they are "
+        "launched; what runs in a step must read no number off the GPU and remember nothing in Python",
+    )
 
     augment: Augment = Field(
         default="none",
@@ -147,6 +152,9 @@ class TrainConfig(BaseModel):
         default=None, description="how far crop and shift move, in pixels; None is 4 and 2"
     )
     affine: Affine = Field(default=AFFINE, description="how far affine goes")
+    cutout: Annotated[int, Ge(1)] | None = Field(
+        default=None, description="side in pixels of a square that each picture loses at a random place"
+    )
 
     average: Literal["none", "ema", "swa"] = Field(
         default="none",

@@ -16,6 +16,13 @@ from torch.optim import Optimizer
 from tersenet.training.errors import TrainingError
 
 
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """`tensor` on the device; on its way to a GPU it is pinned, so that nobody waits for what the GPU was asked before."""
+    if torch.device(device).type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class OneProcess:
     """Plain PyTorch on one device."""
 
@@ -31,7 +38,7 @@ class OneProcess:
 
     def slice(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
         """This process's part of a batch, and the factor of its mean loss."""
-        return x.to(self.device), y.to(self.device), 1.0
+        return sent(x, self.device), sent(y, self.device), 1.0
 
     def backward(self, loss: Tensor, optimiser: Optimizer) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -72,7 +79,7 @@ class ManyProcesses(OneProcess):
             )
         part, target = x[self.rank :: self.processes], y[self.rank :: self.processes]
         # Gradients are averaged over processes; a mean over the batch weights each by its number of examples.
-        return part.to(self.device), target.to(self.device), len(part) * self.processes / len(x)
+        return sent(part, self.device), sent(target, self.device), len(part) * self.processes / len(x)
 
     def backward(self, loss: Tensor, optimiser: Optimizer) -> None:
         self.accelerator.backward(loss)

@@ -18,7 +18,7 @@ from tersenet.training.batches import (
     check_not_empty,
 )
 from tersenet.training.config import LossName
-from tersenet.training.devices import resolve_device
+from tersenet.training.devices import resolve_device, sent
 from tersenet.training.errors import TrainingError
 from tersenet.training.layout import channels_last
 from tersenet.training.losses import are_labels, check_labels, count_correct, cross_entropy, distance
@@ -130,35 +130,38 @@ def _classify(
     loss: LossName | None,
     observe: Observer | None,
 ) -> Score:
-    loss_sum, right, among, bad = 0.0, 0, 0, 0
+    waiting: list[tuple[Tensor, Tensor, Tensor | None, Tensor | None]] = []
     examples, answers, classes = 0, 0, 0
-    counted = False
     for x, y in loader:
-        outputs = model(channels_last(x.to(device)))
+        outputs = model(channels_last(sent(x, device)))
         check_labels(outputs, y, loss)
-        y = y.to(device)
+        y = sent(y, device)
         examples += len(x)
-        bad += int((~torch.isfinite(outputs)).sum())
         summed, count = _summed_loss(outputs, y, loss)
-        loss_sum, answers = loss_sum + float(summed), answers + count
-        correct = count_correct(outputs, y, loss)
-        if correct is not None:
-            counted = True
-            right += int(correct)
+        answers += count
+        among: Tensor | None = None
         if are_labels(outputs, y, loss):
             classes = outputs.shape[1]
             if classes >= TOP_FROM_CLASSES:
-                among += int((outputs.topk(TOP, 1).indices == y.unsqueeze(1)).sum())
+                among = (outputs.topk(TOP, 1).indices == y.unsqueeze(1)).sum()
+        waiting.append((summed, (~torch.isfinite(outputs)).sum(), count_correct(outputs, y, loss), among))
         if observe is not None:
             observe(x, outputs, y)
+    # Read at the end: each reading waits for a GPU.
+    loss_sum = 0.0
+    for summed, *_ in waiting:
+        loss_sum += float(summed)
+    bad = sum(int(one) for _, one, *_ in waiting)
+    right = [int(one) for _, _, one, _ in waiting if one is not None]
+    first = [int(one) for *_, one in waiting if one is not None]
     if bad:
         raise TrainingError(
             f"{bad} outputs of the network are NaN or infinite over {examples} examples; "
             "such a network cannot be scored: look for NaN weights, or inputs that are not normalised"
         )
     return Score(
-        accuracy=right / answers if counted else None,
-        top5=among / answers if classes >= TOP_FROM_CLASSES else None,
+        accuracy=sum(right) / answers if right else None,
+        top5=sum(first) / answers if classes >= TOP_FROM_CLASSES else None,
         loss=loss_sum / answers,
         examples=examples,
     )

@@ -12,6 +12,7 @@ READ FIRST
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tersenet.training.layout import channels_last
 from tersenet.training.losses import batch_loss, check_labels, count_correct
 from tersenet.training.meter import Meter, Sums
 from tersenet.training.optimiser import make_optimiser, set_rates
+from tersenet.training.recorded import Recorder
 from tersenet.training.regularise import Penalty
 from tersenet.training.state import (
     fill_generators,
@@ -45,7 +47,9 @@ from tersenet.training.state import (
 )
 
 QUIET_SECONDS = 1.0
-"""An epoch that ends sooner than this after the last checkpoint writes none: some take but 30 ms."""
+QUIET_TIMES = 20
+"""An epoch that ends sooner than this after the last checkpoint writes none, nor one that ends before so many times
+what that took: some epochs take but 30 ms, and on a GPU some less than their checkpoint."""
 
 Event = dict[str, Any]
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -100,7 +104,8 @@ def fit(
             )
         run.labels_of = labels_of
         try:
-            return run.go()
+            with nullcontext() if run.recorder is None else run.recorder.stream():
+                return run.go()
         except (Stopped, KeyboardInterrupt) as stopped:
             if run.whole:
                 run.save()
@@ -153,6 +158,8 @@ class _Run:
         self.penalty = Penalty(network_of(self.model), config.regularise, self.batches.examples, self.batches.steps)
         self.average = Average(self.model, config) if config.average != "none" else None
         self.wrapped = devices.wrap(self.model)
+        replays = config.replay and devices.processes == 1 and devices.device.type == "cuda"
+        self.recorder = Recorder(self.whole_step, self.parameters) if replays else None
 
         self.epoch = 0
         self.step = 0
@@ -169,6 +176,7 @@ class _Run:
         self.resumed_generator: Tensor | None = None
         self.resumed: Callable[[], None] = lambda: None
         self.saved_at = self.started_at = time.monotonic()
+        self.save_seconds = 0.0
         self.steps_here = 0
 
     def make_batches(self, seed: int) -> Batches:
@@ -180,6 +188,7 @@ class _Run:
             augment=config.augment,
             augment_pixels=config.augment_pixels,
             affine=config.affine,
+            cutout=config.cutout,
             drop_single=any(isinstance(module, _BatchNorm) for module in self.model.modules()),
             device=self.devices.device,
         )
@@ -215,18 +224,17 @@ class _Run:
             self.lr = set_rates(optimiser, config, self.epoch + min(step * length, 1.0), length, losses)
             labels = self.labels(y)
             x, y, share = self.devices.slice(x, y)
-            optimiser.zero_grad(set_to_none=True)
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                outputs = self.wrapped(channels_last(x))
-            classes = check_labels(outputs, labels, config.loss)
+            done_epochs = self.epoch + min((step + 1) * length, 1.0)
+            if self.recorder is not None and self.recorder.ready(x, y):
+                classes = check_labels(self.recorder.outputs, labels, config.loss)
+                outputs, loss = self.recorder.replay(x, y, done_epochs)
+            else:
+                optimiser.zero_grad(set_to_none=True)
+                outputs = self.answers(x)
+                classes = check_labels(outputs, labels, config.loss)
+                loss = self.backward(outputs, x, y, share, done_epochs)
             if classes is not None:
                 lowest, highest = min(lowest, classes[0]), max(highest, classes[1])
-            if config.precision != "float32":
-                outputs = outputs.float()
-            loss = self.loss(outputs, y, x)
-            done_epochs = self.epoch + min((step + 1) * length, 1.0)
-            mine = loss * share if share != 1.0 else loss
-            self.devices.backward(self.with_penalties(mine, done_epochs), optimiser)
             if config.clip_grad_norm is not None:
                 nn.utils.clip_grad_norm_(self.parameters, config.clip_grad_norm, foreach=True)
             optimiser.step()
@@ -237,6 +245,7 @@ class _Run:
             labels = self.labels(y)
             correct = count_correct(outputs.detach(), labels, config.loss)
             self.meter.add(step, loss, correct, len(x), labels.numel())
+            del outputs, loss  # and with them the way back through this step, which a recording must not meet
             self.step = step + 1
             self.steps_here += 1
             now = time.monotonic()
@@ -258,6 +267,24 @@ class _Run:
                 stacklevel=4,
             )
 
+    def answers(self, x: Tensor) -> Tensor:
+        config = self.config
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            outputs: Tensor = self.wrapped(channels_last(x))
+        return outputs.float() if config.precision != "float32" and isinstance(outputs, Tensor) else outputs
+
+    def backward(self, outputs: Tensor, x: Tensor, y: Tensor, share: float, done_epochs: float | Tensor) -> Tensor:
+        """The loss of a batch, its gradients put into the parameters."""
+        loss = self.loss(outputs, y, x)
+        mine = loss * share if share != 1.0 else loss
+        self.devices.backward(self.with_penalties(mine, done_epochs), self.optimiser)
+        return loss
+
+    def whole_step(self, x: Tensor, y: Tensor, done_epochs: Tensor) -> tuple[Tensor, Tensor]:
+        """What is recorded: all between a batch and its gradients."""
+        outputs = self.answers(x)
+        return outputs, self.backward(outputs, x, y, 1.0, done_epochs)
+
     def labels(self, target: Tensor) -> Tensor:
         return target if self.labels_of is None else self.labels_of(target)
 
@@ -266,7 +293,7 @@ class _Run:
             return self.criterion(outputs, target, inputs)
         return batch_loss(self.config, outputs, target)
 
-    def with_penalties(self, loss: Tensor, done_epochs: float) -> Tensor:
+    def with_penalties(self, loss: Tensor, done_epochs: float | Tensor) -> Tensor:
         more = self.penalty(done_epochs)
         if more is not None:
             loss = loss + more
@@ -301,7 +328,8 @@ class _Run:
         tired = patience is not None and best is not None and self.epoch - best >= patience
         self.finished = self.devices.any(asked) or tired or self.epoch == self.config.epochs
         self.whole = True
-        quiet = time.monotonic() - self.saved_at < min(QUIET_SECONDS, self.checkpoint_seconds)
+        pause = max(QUIET_SECONDS, QUIET_TIMES * self.save_seconds)
+        quiet = time.monotonic() - self.saved_at < min(pause, self.checkpoint_seconds)
         if self.devices.any(self.finished or not quiet):
             self.save()
         self.emit({"stage": "epoch", **vars(record), "epochs": self.config.epochs, "steps": self.batches.steps})
@@ -397,6 +425,7 @@ class _Run:
         """Write a checkpoint; only while the run is whole."""
         if self.path is None:
             return
+        began = time.monotonic()
         sums = self.meter.read(self.epoch, self.devices)
         tensors, numbers = optimiser_state(self.optimiser)
         named = {
@@ -427,6 +456,7 @@ class _Run:
                 ),
             )
         self.saved_at = time.monotonic()
+        self.save_seconds = self.saved_at - began
 
     def load(self, path: Path) -> None:
         """Go on from the newest checkpoint, if there is one."""

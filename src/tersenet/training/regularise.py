@@ -106,12 +106,17 @@ class Penalty:
         self.bit = regularise.rate * math.log(2.0) / examples if examples else 0.0
         self.epoch_steps = steps or 1
 
-    def __call__(self, time_epochs: float) -> Float[Tensor, ""] | None:
-        """The penalty `time_epochs` after the start of training, or None where there is none."""
+    def __call__(self, time_epochs: float | Tensor) -> Float[Tensor, ""] | None:
+        """The penalty `time_epochs` after the start of training, or None where there is none.
+
+        A time that is a tensor is not read, so that a step can be recorded.
+        """
         by, warmup = self.regularise, self.regularise.warmup_epochs
-        share = min(time_epochs / warmup, 1.0) if warmup else 1.0
+        share = _share(time_epochs, warmup) if warmup else 1.0
         terms: list[Tensor] = []
-        for stored in self.weights if share else ():
+        if isinstance(share, float) and share == 0:
+            return None
+        for stored in self.weights:
             weight = stored.value()
             if by.l1:
                 terms.append(share * by.l1 * weight.abs().sum())
@@ -122,11 +127,11 @@ class Penalty:
                 terms.append(share * (by.li * into.sum() + by.lo * out_of.sum()))
             if by.polarise:
                 terms.append(share * by.polarise * distance_from_levels(weight))
-        if share and self.rated:
+        if self.rated:
             terms.append(self._rate(share))
         return sum(terms[1:], terms[0]) if terms else None
 
-    def _rate(self, share: float) -> Float[Tensor, ""]:
+    def _rate(self, share: float | Tensor) -> Float[Tensor, ""]:
         """Bits times their price; with a target the price follows how far they are from where they should be by now.
 
         It is a controller with a proportional and an integral part, on logarithms. What it remembers is held by the
@@ -146,6 +151,12 @@ class Penalty:
             kept.markup.add_(INTEGRAL / self.epoch_steps * error)
             price = self.bit * (kept.markup + error).exp()
         return price * bits
+
+
+def _share(time_epochs: float | Tensor, warmup_epochs: float) -> float | Tensor:
+    """How much of the warm-up is done."""
+    done = time_epochs / warmup_epochs
+    return done.clamp(max=1.0) if isinstance(done, Tensor) else min(done, 1.0)
 
 
 def _rated(model: nn.Module) -> list[Latent]:

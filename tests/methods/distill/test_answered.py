@@ -52,3 +52,6 @@ def test_what_has_no_numbers_or_no_views_is_refused(pictures, tmp_path):
     turned = CONFIG.model_copy(update={"augment": "affine"})
     with pytest.raises(TersenetError, match="views are moved"):
         answered(Counting(), pictures(), Teacher(views=2), turned, tmp_path)
+    cut = CONFIG.model_copy(update={"cutout": 2})
+    with pytest.raises(TersenetError, match="cutout 2 came"):
+        answered(Counting(), pictures(), Teacher(views=2), cut, tmp_path)

@@ -104,6 +104,8 @@ def test_what_does_not_fit_is_refused(points, linear):
         train(linear(0), taught)
     with pytest.raises(TersenetError, match="set augment none"):
         taught.criterion(SETTINGS, TrainConfig(epochs=1, augment="shift"))
+    with pytest.raises(TersenetError, match="cutout 2 would change the pictures"):
+        taught.criterion(SETTINGS, TrainConfig(epochs=1, cutout=2))
     with pytest.raises(TersenetError, match="need the teacher itself"):
         taught.criterion(Teacher(hint={}), CONFIG)
     data.y = torch.full((6,), 2**24)

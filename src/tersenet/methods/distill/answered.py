@@ -52,6 +52,10 @@ def answered(
         )
     if config.augment in ("affine", "flip_affine"):
         raise TersenetError(f"augment {config.augment} came; views are moved by flip, crop, flip_crop, shift, or none")
+    if config.cutout is not None:
+        raise TersenetError(
+            f"cutout {config.cutout} came; the teacher is asked once about whole views: drop it, or views"
+        )
     views = Views(
         data, settings.views, augment=config.augment, pixels=config.augment_pixels, mixup=settings.mixup, seed=seed
     )

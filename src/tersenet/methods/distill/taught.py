@@ -68,9 +68,10 @@ class Taught:
         """The loss for `fit`, which takes `labels` of this as its `labels_of`."""
         if settings.guided:
             raise TersenetError("hint, attention and features need the teacher itself at every step, not its answers")
-        if config.augment != "none":
+        if config.augment != "none" or config.cutout is not None:
+            changes = f"augment {config.augment}" if config.augment != "none" else f"cutout {config.cutout}"
             raise TersenetError(
-                f"augment {config.augment} would move the pictures for which answers are stored; set augment none and "
+                f"{changes} would change the pictures for which answers are stored; set augment none and no cutout, and "
                 "store the answers to augmented views"
             )
 
