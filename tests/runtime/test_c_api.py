@@ -147,7 +147,9 @@ def test_the_example_runs_on_64_bit_arm(name, arm, tmp_path):
 def test_every_kernel_keeps_its_law_on_64_bit_arm(arm):
     """Cortex-A72 has no dot product: its best column is NEON."""
     names = {cpu: set(arm("every", cpu=cpu).split()) for cpu in ("max", "cortex-a72")}
-    assert {"xnor/neon", "binary/neon", "codes4/neon", "gemm-codes8/neon", "gemv8/neon", "conv8/neon"} <= names["cortex-a72"]
+    assert {"xnor/neon", "binary/neon", "codes4/neon", "gemm-codes8/neon", "gemv8/neon", "conv8/neon"} <= names[
+        "cortex-a72"
+    ]
     assert names["max"] - names["cortex-a72"] == {"gemv8/dotprod", "gemm8/dotprod", "conv8/dotprod"}
 
 
