@@ -174,7 +174,7 @@ def worth(arrays: dict[str, np.ndarray | None]) -> np.ndarray:
 
 
 def dense_contenders(name: str, batch: int, threads: int, columns: list[str]) -> tuple[dict[str, Run], np.ndarray]:
-    """torch in float32 and each kernel that keeps the bits, in each column."""
+    """torch in float32, each kernel that keeps the bits, and gemm on floats, in each column."""
     arrays = few_bits(name)
     dense = torch.from_numpy(worth(arrays).reshape(SIDE, SIDE))
     x = np.random.default_rng(1).standard_normal((batch, SIDE)).astype(np.float32)
@@ -182,7 +182,7 @@ def dense_contenders(name: str, batch: int, threads: int, columns: list[str]) ->
     x = np.where(x < 0, -1, 1).astype(np.float32) if signs else x
     given = torch.from_numpy(x)
     found: dict[str, Run] = {"torch": lambda: torch.nn.functional.linear(given, dense).numpy()}
-    wanted = ("xnor",) if signs else ("binary", "codes4", "codes8", "levels8", "gemm-codes8")
+    wanted = ("xnor",) if signs else ("binary", "codes4", "codes8", "levels8", "gemm-codes8", "gemm")
     for column in columns:
         os.environ["TERSENET_CPU"] = column
         for kernel in _core.linear_kernels(
