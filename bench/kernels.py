@@ -2,6 +2,7 @@
 
     python bench/kernels.py [--batch 1] [--threads 1] [--rounds 15] [--only vgg] [--json]
     python bench/kernels.py --dense [--batch 1] [--rounds 15] [--columns scalar,avx2,avx512,avx512vnni]
+    python bench/kernels.py --conv [--batch 1] [--rounds 15] [--columns scalar,avx2,avx512,avx512vnni]
 
 Nine fully connected layers with weights at random places, 31 shared values (Han et al. 2016, figure 9). Contenders
 take turns; the first call is thrown away. One thread: medians of the thread's CPU time, so that other work on the
@@ -10,7 +11,7 @@ same run. `torch` is the better of F.linear and mv; MKL is torch's CSR with 32-b
 where the CPU has it; FBGEMM, which is torch's, does not.
 
 --dense has 4096 x 4096 weights of 1, 4 and 8 bits instead, beside torch in float32; of one bit with inputs of any value,
-and with signs, which are packed within the time. It compares columns of kernels.
+and with signs, which are packed within the time. It compares columns of kernels. --conv has convolutions of such weights.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import scipy.sparse
@@ -52,6 +54,10 @@ DENSE = (
     "8 bits by row",
     "8 bits, codebook",
 )
+
+# in, out, taps, side of the image
+CONVS = ((64, 256, 3, 27), (512, 1000, 1, 13), (64, 64, 3, 8), (512, 512, 3, 7))
+CODED = ("4 bits, codebook", "8 bits by row", "8 bits, codebook")
 
 Run = Callable[[], object]
 
@@ -143,14 +149,14 @@ def contenders(
     return found, truth, csr.nnz
 
 
-def few_bits(name: str) -> dict[str, np.ndarray | None]:
-    """Arrays of a 4096 x 4096 layer as _core.linear_kernels takes them: grids have a step for each row or 64 weights."""
+def few_bits(name: str, rows: int = SIDE, cols: int = SIDE) -> dict[str, np.ndarray | None]:
+    """Arrays of a layer as _core.linear_kernels takes them: grids have a step for each row or 64 weights."""
     rng = np.random.default_rng(2)
     levels = {"1": 2, "4": 16, "8": 256}[name.split()[0]]
-    code = rng.integers(0, levels, SIDE * SIDE).astype(np.uint16)
+    code = rng.integers(0, levels, rows * cols).astype(np.uint16)
     if name.endswith("codebook"):
         return {"codebook": rng.laplace(size=levels).astype(np.float32), "code": code, "step": None, "zero": None}
-    runs = SIDE * SIDE // 64 if name.endswith("groups") else SIDE
+    runs = rows * cols // 64 if name.endswith("groups") else rows
     zero = np.ones(runs) if levels == 2 else rng.integers(0, levels, runs)
     codebook = np.arange(levels) * (2 if levels == 2 else 1)
     step = rng.uniform(0.5, 1.5, runs)
@@ -159,19 +165,24 @@ def few_bits(name: str) -> dict[str, np.ndarray | None]:
     } | {"code": code}
 
 
-def dense_contenders(name: str, batch: int, threads: int, columns: list[str]) -> tuple[dict[str, Run], np.ndarray]:
-    """torch in float32 and each kernel that keeps the bits, in each column."""
-    arrays = few_bits(name)
+def worth(arrays: dict[str, np.ndarray | None]) -> np.ndarray:
+    """What the arrays of few_bits stand for."""
     weight = arrays["codebook"][arrays["code"]]
-    if arrays["step"] is not None:
-        weight = ((weight.reshape(len(arrays["step"]), -1) - arrays["zero"][:, None]) * arrays["step"][:, None]).ravel()
-    dense = torch.from_numpy(weight.reshape(SIDE, SIDE))
+    if arrays["step"] is None:
+        return weight
+    return ((weight.reshape(len(arrays["step"]), -1) - arrays["zero"][:, None]) * arrays["step"][:, None]).ravel()
+
+
+def dense_contenders(name: str, batch: int, threads: int, columns: list[str]) -> tuple[dict[str, Run], np.ndarray]:
+    """torch in float32, each kernel that keeps the bits, and gemm on floats, in each column."""
+    arrays = few_bits(name)
+    dense = torch.from_numpy(worth(arrays).reshape(SIDE, SIDE))
     x = np.random.default_rng(1).standard_normal((batch, SIDE)).astype(np.float32)
     signs = name.endswith("signs")
     x = np.where(x < 0, -1, 1).astype(np.float32) if signs else x
     given = torch.from_numpy(x)
     found: dict[str, Run] = {"torch": lambda: torch.nn.functional.linear(given, dense).numpy()}
-    wanted = ("xnor",) if signs else ("binary", "codes4", "codes8", "levels8", "gemm-codes8")
+    wanted = ("xnor",) if signs else ("binary", "codes4", "codes8", "levels8", "gemm-codes8", "gemm")
     for column in columns:
         os.environ["TERSENET_CPU"] = column
         for kernel in _core.linear_kernels(
@@ -191,6 +202,26 @@ def dense_contenders(name: str, batch: int, threads: int, columns: list[str]) ->
                 y = np.empty((batch, SIDE), np.float32)
                 found["ours " + kernel.name] = lambda kernel=kernel, y=y: kernel.run(x, y, batch) or y
     return found, x.astype(np.float64) @ dense.numpy().T.astype(np.float64)
+
+
+def conv_contenders(
+    name: str, shape: tuple[int, ...], batch: int, threads: int, columns: list[str]
+) -> tuple[dict[str, Run], np.ndarray]:
+    """torch in float32 and each kernel of a convolution, in each column."""
+    from_, to, taps, side = shape
+    arrays = few_bits(name, to, from_ * taps * taps)
+    weight = torch.from_numpy(worth(arrays).reshape(to, from_, taps, taps))
+    x = np.random.default_rng(1).standard_normal((batch, from_, side, side)).astype(np.float32)
+    given = torch.from_numpy(x)
+    found: dict[str, Run] = {"torch": lambda: torch.nn.functional.conv2d(given, weight, padding=taps // 2).numpy()}
+    sizes = [from_, to, 1, taps, taps, 1, 1, 1, 1, *[taps // 2] * 4, side, side]
+    coded = (None, None, arrays["codebook"], arrays["code"], None)
+    for column in columns:
+        os.environ["TERSENET_CPU"] = column
+        for kernel in _core.conv_kernels(sizes, *coded, threads, step=arrays["step"], zero=arrays["zero"]):
+            y = np.empty((batch, to, side, side), np.float32)
+            found["ours " + kernel.name] = lambda kernel=kernel, y=y: kernel.run(x, y, batch) or y
+    return found, torch.nn.functional.conv2d(given.double(), weight.double(), padding=taps // 2).numpy()
 
 
 def measure(found: dict[str, Run], rounds: int, threads: int) -> dict[str, float]:
@@ -226,10 +257,20 @@ def geometric(values: list[float]) -> float:
 def dense_table(arguments: argparse.Namespace, machine: dict[str, object]) -> None:
     """Each layer of few bits: microseconds, and how many times faster than torch."""
     results = {}
-    for name in DENSE:
+    options = arguments.batch, arguments.threads, arguments.columns.split(",")
+    cases = {name: partial(dense_contenders, name, *options) for name in DENSE}
+    if arguments.conv:
+        cases = {
+            f"{name}, {shape[0]} to {shape[1]}, {shape[2]} x {shape[2]} at {shape[3]} x {shape[3]}": partial(
+                conv_contenders, name, shape, *options
+            )
+            for shape in CONVS
+            for name in CODED
+        }
+    for name, contend in cases.items():
         if not name.startswith(arguments.only):
             continue
-        found, truth = dense_contenders(name, arguments.batch, arguments.threads, arguments.columns.split(","))
+        found, truth = contend()
         for one, run in found.items():
             error = float(np.abs(run() - truth).max() / np.abs(truth).max())
             assert error < 1e-5, f"{name}: {one} is off by {error:.2g} of the largest output"
@@ -241,9 +282,9 @@ def dense_table(arguments: argparse.Namespace, machine: dict[str, object]) -> No
     for key, value in machine.items():
         print(f"{key:20}{value}")
     for name, times in results.items():
-        print(f"\n{name:28}{'microseconds':>14}{'times torch':>14}")
+        print(f"\n{name:44}{'microseconds':>14}{'times torch':>14}")
         for one, took in times.items():
-            print(f"  {one:26}{took:14.1f}{times['torch'] / took:14.2f}")
+            print(f"  {one:42}{took:14.1f}{times['torch'] / took:14.2f}")
 
 
 def main() -> None:
@@ -254,7 +295,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="layers whose name begins so")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--dense", action="store_true", help="weights of few bits instead of sparse ones")
-    parser.add_argument("--columns", default=_core.cpu_target(), help="of kernels, for --dense")
+    parser.add_argument("--conv", action="store_true", help="convolutions of weights of few bits")
+    parser.add_argument("--columns", default=_core.cpu_target(), help="of kernels, for --dense and --conv")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_grad_enabled(False)
@@ -266,7 +308,7 @@ def main() -> None:
         "batch": arguments.batch,
         "threads": arguments.threads,
     }
-    if arguments.dense:
+    if arguments.dense or arguments.conv:
         dense_table(arguments, machine)
         return
     results = {}
