@@ -163,14 +163,16 @@ class WsellLinear : public LinearKernel {
     }
   }
 
-  // Most non-zeros first, so that the rows of a group end together. Unless kAll, an entry that `number` gives 0 is left out.
+  // Most non-zeros first, so that the rows of a group end together; but within each thread's share of the groups, so that
+  // no two write to the same lines of y. Unless kAll, an entry that `number` gives 0 is left out.
   template <bool kAll, class Number>
   void pack(const Matrix& weight, Pool* pool, const Number& number) {
     std::vector<uint32_t> order(rows_);
     std::iota(order.begin(), order.end(), 0u);
     const auto count = [&](uint32_t r) { return weight.row_start[r + 1] - weight.row_start[r]; };
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return count(a) > count(b); });
-    const uint32_t all = (rows_ + kWsellRows - 1) / kWsellRows;
+    const uint32_t all = (rows_ + kWsellRows - 1) / kWsellRows, workers = pool ? uint32_t(pool->threads()) : 1;
+    const auto share = [&](uint32_t k) { return order.begin() + std::min<size_t>(rows_, size_t(all) * k / workers * kWsellRows); };
+    for (uint32_t k = 0; k < workers; ++k) std::stable_sort(share(k), share(k + 1), [&](uint32_t a, uint32_t b) { return count(a) > count(b); });
     std::vector<uint32_t> entries_before(size_t(all) + 1, 0);
     for (uint32_t k = 0; k < rows_; ++k) entries_before[k / kWsellRows + 1] += count(order[k]);
     std::partial_sum(entries_before.begin(), entries_before.end(), entries_before.begin());
