@@ -2,6 +2,7 @@
 
     python bench/kernels.py [--batch 1] [--threads 1] [--rounds 15] [--only vgg] [--json]
     python bench/kernels.py --dense [--batch 1] [--rounds 15] [--columns scalar,avx2,avx512,avx512vnni]
+    python bench/kernels.py --scaling [--threads 2] [--rounds 15]
     python bench/kernels.py --conv [--batch 1] [--rounds 15] [--columns scalar,avx2,avx512,avx512vnni]
 
 Nine fully connected layers with weights at random places, 31 shared values (Han et al. 2016, figure 9). Contenders
@@ -12,6 +13,7 @@ where the CPU has it; FBGEMM, which is torch's, does not.
 
 --dense has 4096 x 4096 weights of 1, 4 and 8 bits instead, beside torch in float32; of one bit with inputs of any value,
 and with signs, which are packed within the time. It compares columns of kernels. --conv has convolutions of such weights.
+--scaling has the nine layers at one thread and at several, least wall times of calls that take turns.
 """
 
 import argparse
@@ -287,6 +289,36 @@ def dense_table(arguments: argparse.Namespace, machine: dict[str, object]) -> No
             print(f"  {one:42}{took:14.1f}{times['torch'] / took:14.2f}")
 
 
+def scaling_table(arguments: argparse.Namespace, machine: dict[str, object]) -> None:
+    """The sparse kernels of one vector: how many times faster on several threads than on one."""
+    results = {}
+    for name, rows, cols, density in LAYERS:
+        if not name.startswith(arguments.only):
+            continue
+        csr, codebook, code = layer(rows, cols, density, seed=rows + cols)
+        sparse = csr.indptr.astype(np.uint32), csr.indices.astype(np.uint32), codebook, code, None
+        x = np.maximum(np.random.default_rng(1).standard_normal((1, cols)), 0).astype(np.float32)
+        y = np.empty((1, rows), np.float32)
+        found: dict[str, Run] = {}
+        for threads in (1, arguments.threads):
+            for kernel in _core.linear_kernels(rows, cols, *sparse, threads, int8=True):
+                if kernel.name.startswith(("wsell", "csr16")):
+                    found[f"{kernel.name} {threads}"] = lambda kernel=kernel, x=x, y=y: kernel.run(x, y, 1) or y
+        times = measure(found, arguments.rounds, arguments.threads)
+        kernels = dict.fromkeys(one.split()[0] for one in times)
+        results[name] = {one: times[f"{one} 1"] / times[f"{one} {arguments.threads}"] for one in kernels} | {
+            "nonzeros": csr.nnz
+        }
+    machine["load_average_after"] = os.getloadavg()
+    if arguments.json:
+        print(json.dumps({**machine, "layers": results}, indent=2))
+        return
+    for key, value in machine.items():
+        print(f"{key:20}{value}")
+    for name, times in results.items():
+        print(f"{name:10}{times.pop('nonzeros'):12,}", *(f"{one} {ratio:.2f}" for one, ratio in times.items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=1)
@@ -296,6 +328,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--dense", action="store_true", help="weights of few bits instead of sparse ones")
     parser.add_argument("--conv", action="store_true", help="convolutions of weights of few bits")
+    parser.add_argument("--scaling", action="store_true", help="sparse layers on one thread and on --threads")
     parser.add_argument("--columns", default=_core.cpu_target(), help="of kernels, for --dense and --conv")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -308,6 +341,9 @@ def main() -> None:
         "batch": arguments.batch,
         "threads": arguments.threads,
     }
+    if arguments.scaling:
+        scaling_table(arguments, machine)
+        return
     if arguments.dense or arguments.conv:
         dense_table(arguments, machine)
         return

@@ -8,6 +8,7 @@
 namespace tersenet {
 namespace {
 
+constexpr size_t kChunks = 16;
 constexpr size_t kWorthThreads = 200000;  // weights times vectors: about 6 us of one thread
 
 class WindowLinear8 : public Int8Linear {
@@ -22,8 +23,8 @@ class WindowLinear8 : public Int8Linear {
   void run(const float* x, size_t batch, const Epilogue& epilogue, float* y, Pool& pool) const override {
     const Vectors vectors(kernels_, range_, x, batch, cols_, pool);
     const Wsell8 weight{start_.data(), base_.data(), slot_.data(), shared_ ? codebook_ : nullptr};
-    const size_t groups = start_.size() - 1;
-    pool.run(groups, [&](size_t group, int) {
+    const size_t groups = start_.size() - 1, chunks = std::min(groups, kChunks);
+    const auto run_group = [&](size_t group) {
       int32_t sums[kWsell8Vectors * kWsell8Rows];
       const size_t row = group * kWsell8Rows;
       const int rows = int(std::min<size_t>(kWsell8Rows, rows_ - row));
@@ -37,6 +38,9 @@ class WindowLinear8 : public Int8Linear {
           finish_.scattered(sums + size_t(v) * kWsell8Rows, perm_.data() + row, rows, vectors.range[b], weight_.step.data() + row, weight_.sum.data() + row, here, y + b * rows_);
         }
       }
+    };
+    pool.run(chunks, [&](size_t chunk, int) {
+      for (size_t group = groups * chunk / chunks; group < groups * (chunk + 1) / chunks; ++group) run_group(group);
     }, entries_ * batch > kWorthThreads);
   }
 
