@@ -12,6 +12,7 @@
 #include "tersenet/runtime/placement.h"
 #include "tersenet/runtime/shapes.h"
 #include "tersenet/runtime/weights.h"
+#include "thread_trial.h"
 
 namespace tersenet {
 namespace {
@@ -54,6 +55,7 @@ struct Session::Inside {
   SessionOptions options;
   Cpu cpu = Cpu::scalar;
   std::unique_ptr<Pool> pool;
+  ThreadTrial trial;  // of `batch`
   std::vector<Spec> parameters;
   std::vector<std::unique_ptr<Constant>> constants;  // by parameter; null where no rule reads it
   std::vector<StepState> states;
@@ -368,6 +370,7 @@ struct Session::Inside {
     done = placement.done;
     for (size_t i = 0; i < steps; ++i) bind(plan.steps[i], states[i]);
     batch = wanted;
+    trial.begin(*pool);
   }
 
   // Convolutions copy their images with padding; conv_shape has seen to it that one image is below 2^31.
@@ -482,7 +485,8 @@ void Session::run(const std::vector<const void*>& inputs, uint64_t batch, const 
   for (size_t v = 0; v < inside.values.size(); ++v) {
     if (inside.external[v] >= 0) inside.values[v].data = const_cast<void*>(inputs[size_t(inside.external[v])]);
   }
-  inside.run_steps();
+  if (inside.timing) inside.run_steps();
+  else inside.trial.run(*inside.pool, [&] { inside.run_steps(); });
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Tensor& from = inside.values[inside.graph.outputs[i].value];
     const uint64_t bytes = checked_numel(from.spec.shape) * item_bytes(from.spec.dtype);

@@ -173,6 +173,15 @@ def test_two_sessions_in_two_threads_do_not_disturb_each_other(lenet):
     assert not wrong
 
 
+def test_runs_that_try_threads_and_one_alone_answer_alike(lenet):
+    one, two = runtime.open(lenet, threads=1), runtime.open(lenet, threads=2)
+    for batch in (1, 3, 1):  # each begins a trial of its own
+        x = np.random.default_rng(batch).random((batch, 1, 28, 28), np.float32)
+        expected = one(x).tobytes()
+        assert {two(x).tobytes() for _ in range(20)} == {expected}
+    assert two.threads == 2
+
+
 def test_one_session_may_be_shared_by_threads(lenet):
     session = runtime.open(lenet)
     inputs = [np.random.default_rng(n).random((n + 1, 1, 28, 28), np.float32) for n in range(4)]

@@ -53,10 +53,13 @@ class Pool {
 
   int threads() const { return int(others_.size()) + 1; }
 
+  // Whether the caller does everything by itself from now on.
+  void stay_alone(bool alone) { alone_ = alone; }
+
   // `worth` says whether there is enough to do (about 15 us) to call others.
   template <class Body>
   void run(size_t chunks, const Body& body, bool worth = true) {
-    if (others_.empty() || chunks <= 1 || !worth) {
+    if (others_.empty() || chunks <= 1 || !worth || alone_) {
       for (size_t chunk = 0; chunk < chunks; ++chunk) body(chunk, 0);
       return;
     }
@@ -105,6 +108,7 @@ class Pool {
 
  private:
   static constexpr int kSpins = 4000;  // about 50 us
+  bool alone_ = false;
   // Chunks from the low half of `left` to its high half are nobody's yet.
   struct alignas(64) Share {
     std::atomic<uint64_t> left{0};
