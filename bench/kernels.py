@@ -256,6 +256,17 @@ def geometric(values: list[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
+def shown(machine: dict[str, object], results: dict[str, dict[str, float]], as_json: bool) -> bool:
+    """Prints the machine, and the results where they are wanted as JSON: then nothing is left to print."""
+    machine["load_average_after"] = os.getloadavg()
+    if as_json:
+        print(json.dumps({**machine, "layers": results}, indent=2))
+        return True
+    for key, value in machine.items():
+        print(f"{key:20}{value}")
+    return False
+
+
 def dense_table(arguments: argparse.Namespace, machine: dict[str, object]) -> None:
     """Each layer of few bits: microseconds, and how many times faster than torch."""
     results = {}
@@ -277,12 +288,8 @@ def dense_table(arguments: argparse.Namespace, machine: dict[str, object]) -> No
             error = float(np.abs(run() - truth).max() / np.abs(truth).max())
             assert error < 1e-5, f"{name}: {one} is off by {error:.2g} of the largest output"
         results[name] = measure(found, arguments.rounds, arguments.threads)
-    machine["load_average_after"] = os.getloadavg()
-    if arguments.json:
-        print(json.dumps({**machine, "layers": results}, indent=2))
+    if shown(machine, results, arguments.json):
         return
-    for key, value in machine.items():
-        print(f"{key:20}{value}")
     for name, times in results.items():
         print(f"\n{name:44}{'microseconds':>14}{'times torch':>14}")
         for one, took in times.items():
@@ -291,7 +298,7 @@ def dense_table(arguments: argparse.Namespace, machine: dict[str, object]) -> No
 
 def scaling_table(arguments: argparse.Namespace, machine: dict[str, object]) -> None:
     """The sparse kernels of one vector: how many times faster on several threads than on one."""
-    results = {}
+    results: dict[str, dict[str, float]] = {}
     for name, rows, cols, density in LAYERS:
         if not name.startswith(arguments.only):
             continue
@@ -309,12 +316,8 @@ def scaling_table(arguments: argparse.Namespace, machine: dict[str, object]) -> 
         results[name] = {one: times[f"{one} 1"] / times[f"{one} {arguments.threads}"] for one in kernels} | {
             "nonzeros": csr.nnz
         }
-    machine["load_average_after"] = os.getloadavg()
-    if arguments.json:
-        print(json.dumps({**machine, "layers": results}, indent=2))
+    if shown(machine, results, arguments.json):
         return
-    for key, value in machine.items():
-        print(f"{key:20}{value}")
     for name, times in results.items():
         print(f"{name:10}{times.pop('nonzeros'):12,}", *(f"{one} {ratio:.2f}" for one, ratio in times.items()))
 

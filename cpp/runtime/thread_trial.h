@@ -22,8 +22,10 @@ class ThreadTrial {
     body();
     const double took = std::chrono::duration<double, std::micro>(Clock::now() - start).count();
     if (runs_ >= kCold) best_us_[alone] = std::min(best_us_[alone], took);
-    if (++runs_ == kRuns) pool.stay_alone(best_us_[1] < best_us_[0]);
-    if (!alone && runs_ > kCold && took > kLongUs) settle(pool);
+    ++runs_;
+    const bool is_long = !alone && runs_ > kCold && took > kLongUs;
+    if (is_long) runs_ = kRuns;
+    if (runs_ == kRuns) pool.stay_alone(!is_long && best_us_[1] < best_us_[0]);
   }
 
   // Another batch: all threads, and a new trial.
@@ -38,11 +40,6 @@ class ThreadTrial {
   static constexpr double kLongUs = 5000;  // from which on threads are always worth their while
   int runs_ = 0;
   double best_us_[2] = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
-
-  void settle(Pool& pool) {
-    runs_ = kRuns;
-    pool.stay_alone(false);
-  }
 };
 
 }  // namespace tersenet

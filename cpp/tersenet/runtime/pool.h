@@ -108,7 +108,6 @@ class Pool {
 
  private:
   static constexpr int kSpins = 4000;  // about 50 us
-  bool alone_ = false;
   // Chunks from the low half of `left` to its high half are nobody's yet.
   struct alignas(64) Share {
     std::atomic<uint64_t> left{0};
@@ -126,7 +125,7 @@ class Pool {
   std::atomic<int> busy_{0};
   int sleeping_ = 0;
   std::exception_ptr failure_;
-  bool stop_ = false;
+  bool stop_ = false, alone_ = false;
 
   bool claim(size_t worker, size_t* chunk) {
     std::atomic<uint64_t>& own = shares_[worker].left;
