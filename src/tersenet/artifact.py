@@ -15,6 +15,7 @@ from tersenet.container import write as write_file
 from tersenet.errors import TersenetError
 from tersenet.forms import Dense, Form, Sparse, lift
 from tersenet.forms._grid import Grid
+from tersenet.forms._order import shorter_order
 from tersenet.forms.dense import smallest_floats
 from tersenet.graph import Network
 from tersenet.storage import Integers, Reshape, Storage, decode, size_bytes
@@ -36,7 +37,7 @@ def stored(network: Network, name: str, coder: str) -> Storage:
         return _lossless(name, network.dense(name), network.graph.parameters[name], coder)
     if not isinstance(form, Form):
         raise TersenetError(f"tensor '{name}' is held by a {type(form).__name__}, which is not a form")
-    return form.lower(coder)
+    return (shorter_order(form, coder) if coder == "range" else form).lower(coder)
 
 
 def to_bytes(network: Network, coder: str = "huffman", provenance: dict[str, Any] | None = None) -> bytes:

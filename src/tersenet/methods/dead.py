@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from tersenet.forms import Dct, Uniform
-from tersenet.forms._grid import Grid
+from tersenet.forms._order import one_step
 from tersenet.graph import Network, remove_dead
 from tersenet.methods.prune import with_pruned_dense
 
@@ -19,9 +19,9 @@ def remove_dead_units(network: Network) -> Network:
     of what left. Layers whose weight has another form keep all theirs: do this before weights are stored.
     """
     grids = {
-        name: (found.step.detach(), isinstance(form, Dct))
+        name: (step, isinstance(form, Dct))
         for name, form in network.forms().items()
-        if isinstance(found := form.coefficients if isinstance(form, Dct) else form, Grid) and len(found.step) == 1
+        if (step := one_step(form.coefficients if isinstance(form, Dct) else form)) is not None
     }
     working = network.clone()
     for name in grids:

@@ -14,7 +14,7 @@ from tersenet import artifact
 from tersenet.container import decode
 from tersenet.errors import TersenetError
 from tersenet.forms import Dct
-from tersenet.forms._grid import Grid
+from tersenet.forms._order import one_step
 from tersenet.graph import capture
 from tersenet.recipes import Recipe, Task, run
 from tersenet.recipes.steps.store import StoreRate
@@ -76,7 +76,7 @@ def test_biases_and_normalisation_are_on_a_grid_too_in_the_file_as_well(vectors,
     weights = {"0.weight", "3.weight", "5.weight"}
     vector = {"0.bias", "1.weight", "1.bias", "3.bias", "5.bias"}
     assert set(network.forms()) == (weights | vector if vectors else weights)
-    assert all(isinstance(form, Grid) for form in network.forms().values())
+    assert all(one_step(form) is not None for form in network.forms().values())
 
 
 def test_a_second_step_goes_on_from_the_grid_it_finds(tmp_path):
@@ -92,7 +92,7 @@ def test_a_second_step_goes_on_from_the_grid_it_finds(tmp_path):
 def test_units_that_the_price_has_emptied_leave_and_the_rest_stays_on_its_grid(tmp_path):
     _, network, record = _run(tmp_path, _rate(rate=10), {"id": "remove_dead"})
     assert len(network.dense("3.weight")) < 8 or len(network.dense("0.weight")) < 16
-    assert all(isinstance(network.form(name), Grid) for name in ("0.weight", "3.weight", "5.weight"))
+    assert all(one_step(network.form(name)) is not None for name in ("0.weight", "3.weight", "5.weight"))
     before, after = (stage["validate"] for stage in record.stages)
     assert before["accuracy"] == after["accuracy"]
     assert before["loss"] == pytest.approx(after["loss"], rel=1e-5)
@@ -140,7 +140,7 @@ def test_factors_and_shifts_of_a_folded_normalisation_are_on_a_grid_too(tmp_path
     short = _rate(vectors=False, rate=0.1), {"id": "fold_batchnorm"}, _rate(rate=0.01, step=0.1, warmup=0)
     _, network, _ = _run(tmp_path, *short)
     folded = [name for name in network.graph.parameters if name.startswith("1.")]
-    assert folded and all(isinstance(network.form(name), Grid) for name in folded)
+    assert folded and all(one_step(network.form(name)) is not None for name in folded)
 
 
 def test_kernels_learn_in_their_frequencies_and_stay_there_when_channels_leave(tmp_path):
@@ -152,7 +152,7 @@ def test_kernels_learn_in_their_frequencies_and_stay_there_when_channels_leave(t
     short = _rate(dct=True, rate=0.05, train=TRAIN | {"lr": 1e-3}), {"id": "remove_dead"}, _rate(dct=True, warmup=0)
     data, found, _ = _run(tmp_path, *short, network=network)
     kernel = found.form("1.weight")
-    assert isinstance(kernel, Dct) and isinstance(kernel.coefficients, Grid) and kernel.shape[0] == 5
-    assert isinstance(found.form("4.weight"), Grid)
+    assert isinstance(kernel, Dct) and one_step(kernel.coefficients) is not None and kernel.shape[0] == 5
+    assert one_step(found.form("4.weight")) is not None
     x = Blobs().x
     torch.testing.assert_close(torch.from_numpy(open_bytes(data)(x.numpy())), found.eval()(x), rtol=1e-5, atol=1e-5)

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from tersenet.forms import Dct, Form, Latent, RateStep, Uniform
-from tersenet.forms._grid import Grid, usable_step
+from tersenet.forms._grid import usable_step
+from tersenet.forms._order import one_step
 from tersenet.forms._rate import MOST
 from tersenet.graph import Network, WeightedLayer
 from tersenet.methods.latent import settle
@@ -127,9 +128,8 @@ def _vectors(network: Network) -> list[str]:
 
 def _latent(weight: Tensor, deviations: float, held: object) -> Form:
     """Latent weights that begin where the weight is."""
-    if isinstance(held, Grid) and len(held.step) == 1:
-        step = held.step.detach()
-    else:
+    step = one_step(held)
+    if step is None:
         spread = float(weight.double().std(correction=0)) or float(weight.double().abs().mean()) or NARROW
         step = torch.tensor([max(deviations * spread, float(weight.abs().max()) / MOST)])
     return Latent(weight, RateStep(Uniform.on_grid(weight, usable_step(step).to(weight.device))))
