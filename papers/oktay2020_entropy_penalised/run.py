@@ -72,7 +72,7 @@ EXPERIMENTS = {
     "lenet_300_100_plain": Experiment(
         "LeNet-300-100, plain", "lenet_300_100", "lenet_300_100_plain", 0.5, "8,560 B at 1.9 %", 3_000, 1.9
     ),
-    "lenet5_smaller": Experiment(*LENET_5, "lenet5_long", 3.5, "1,520 B at 0.96 %", 1_000, 1.0, "lenet5"),
+    "lenet5_smaller": Experiment(*LENET_5, "lenet5_long", 2.8, "1,520 B at 0.96 %", 1_000, 1.0, "lenet5"),
     "lenet5_better": Experiment(*LENET_5, "lenet5", 0.49, "3,030 B at 0.69 %", 2_200, 0.7, "lenet5"),
     "lenet5_plain": Experiment(
         "LeNet-5 (Caffe), plain", "lenet5", "lenet5_plain", 1.0, "1,520 B at 0.96 %", 1_000, 1.0
