@@ -8,7 +8,7 @@ import pytest
 from tersenet.bits import IntStream
 from tersenet.container import Model, decode, encode
 from tersenet.measure.compression_table import compression_table
-from tersenet.storage import Floats, Integers, Reshape, Scatter, Sum, Table
+from tersenet.storage import Affine, Floats, Integers, Reshape, Scatter, Sum, Table
 
 
 def table_of(model, coder="huffman"):
@@ -53,6 +53,15 @@ def test_a_weight_that_is_a_sum_of_table_entries_is_stored_once():
     assert (row.stored, row.k, row.rate_pruned) == (64, 6, 1)
     assert row.weight_bits == (32 * 2 + 32 * 1) / 64
     assert row.formula_bits == 32 * (2 + 1) + 32 * 2 * (4 + 2)
+
+
+def test_a_tensor_without_a_byte_of_its_own_has_a_row(model):
+    """All its values are one, and the structure around it is packed with all others."""
+    zeros, zero = (Integers(IntStream(name="x", values=np.zeros(n, np.int64), alphabet=1)) for n in (4, 1))
+    bias = Affine(zeros, zero, Floats(np.ones(1, np.float16)))
+    contents, _, rows = table_of(Model(graph=model.graph, tensors=model.tensors | {"fc3.bias": bias}), "range")
+    assert not [entry for entry in contents.ledger if entry.name == "fc3.bias"]
+    assert (rows["fc3.bias"].size_bytes, rows["fc3.bias"].nonzeros) == (0, 0)
 
 
 def test_an_eight_bit_weight_and_a_dense_one_have_no_index(model):

@@ -15,6 +15,7 @@ import numpy as np
 from tersenet.bits import width_for
 from tersenet.container import Contents
 from tersenet.storage import Affine, Floats, Integers, Scatter, Storage, Sum, Table, decode, walk
+from tersenet.storage.describe import describe
 
 FLOAT_BITS = 32
 POSITION_ROLES = ("gaps", "bitmask")
@@ -138,12 +139,11 @@ class CompressionTable:
 def compression_table(contents: Contents) -> CompressionTable:
     """The paper's columns for every tensor of a file that has been read."""
     sizes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    forms: dict[str, str] = {}
     for entry in contents.ledger:
         if entry.name in contents.model.tensors and (entry.form or entry.role in OTHER_ROLES):
             sizes[entry.name][entry.role] += entry.size_bytes
-            forms[entry.name] = entry.form
-    rows = tuple(_row(name, forms[name], tree, sizes[name]) for name, tree in contents.model.tensors.items())
+    # A tensor that takes no byte of its own, a single 0 say, has no entry.
+    rows = tuple(_row(name, describe(tree), tree, sizes[name]) for name, tree in contents.model.tensors.items())
     return CompressionTable(rows=rows, total=_total(rows), file_bytes=contents.file_bytes)
 
 
