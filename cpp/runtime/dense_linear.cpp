@@ -47,7 +47,8 @@ class DenseVectorLinear : public LinearKernel {
 // A batch as panels of up to 64 vectors side by side; where there are fewer panels than threads, each takes some of the rows.
 class PanelLinear : public LinearKernel {
  public:
-  PanelLinear(std::unique_ptr<PanelMatrix> matrix, const std::string& name) : name_(name), matrix_(std::move(matrix)) {}
+  PanelLinear(std::unique_ptr<PanelMatrix> matrix, const std::string& name, const PanelKernels& kernels)
+      : name_(name), matrix_(std::move(matrix)), finish_(kernels.finish), turn_(kernels.turn) {}
 
   const char* name() const override { return name_.c_str(); }
   size_t bytes() const override { return matrix_->bytes(); }
@@ -64,7 +65,7 @@ class PanelLinear : public LinearKernel {
       float *const acc = panel + panel_size, *const scratch = acc + PanelMatrix::acc_size(rows);
       std::memset(panel, 0, panel_size * sizeof(float));
       for (uint32_t t = 0; t < matrix_->tiles(); ++t) {
-        transpose(x + first * matrix_->depth() + t * kTileDepth, width, matrix_->tile_depth(t), panel);
+        turn_(x + first * matrix_->depth() + t * kTileDepth, width, matrix_->tile_depth(t), matrix_->depth(), panel, kPanel);
         matrix_->multiply(t, from, rows, panel, kPanel, int(width), acc, scratch);
       }
       store(acc, from, rows, first, width, epilogue, y);
@@ -74,25 +75,22 @@ class PanelLinear : public LinearKernel {
  private:
   std::string name_;
   std::unique_ptr<PanelMatrix> matrix_;
-
-  void transpose(const float* x, size_t width, size_t depth, float* panel) const {
-    for (size_t from = 0; from < depth; from += 16) {
-      const size_t end = std::min(depth, from + 16);
-      for (size_t b = 0; b < width; ++b) {
-        for (size_t k = from; k < end; ++k) panel[k * kPanel + b] = x[b * matrix_->depth() + k];
-      }
-    }
-  }
+  decltype(PanelKernels::finish) finish_;
+  decltype(PanelKernels::turn) turn_;
 
   // Rows [begin, begin + rows) of the vectors first, first + 1, ...
-  void store(const float* acc, size_t begin, size_t rows, size_t first, size_t width, const Epilogue& epilogue, float* y) const {
-    for (size_t from = 0; from < rows; from += 16) {
-      const size_t end = std::min(rows, from + 16);
-      for (size_t b = 0; b < width; ++b) {
-        for (size_t r = from; r < end; ++r) {
-          const size_t at = (first + b) * matrix_->rows() + begin + r;
-          y[at] = finish(epilogue, begin + r, acc[r * kPanel + b], epilogue.residual ? epilogue.residual[at] : 0.0f);
-        }
+  void store(float* acc, size_t begin, size_t rows, size_t first, size_t width, const Epilogue& epilogue, float* y) const {
+    if (epilogue.residual) return add_to(acc, begin, rows, first, width, epilogue, y);
+    for (size_t r = 0; r < rows; ++r) finish_(epilogue, begin + r, acc + r * kPanel, nullptr, int(width), acc + r * kPanel);
+    turn_(acc, rows, width, kPanel, y + first * matrix_->rows() + begin, matrix_->rows());
+  }
+
+  // What is added lies as y does.
+  void add_to(const float* acc, size_t begin, size_t rows, size_t first, size_t width, const Epilogue& epilogue, float* y) const {
+    for (size_t b = 0; b < width; ++b) {
+      for (size_t r = 0; r < rows; ++r) {
+        const size_t at = (first + b) * matrix_->rows() + begin + r;
+        y[at] = finish(epilogue, begin + r, acc[r * kPanel + b], epilogue.residual[at]);
       }
     }
   }
@@ -103,20 +101,20 @@ class PanelLinear : public LinearKernel {
 void add_sparse_panel_kernel(const Matrix& weight, const KernelRequest& request, LinearKernels& found) {
   const PanelKernels kernels = panel_kernels(request.cpu);
   const std::string name = std::string("spmm/") + kernels.column;
-  if (request.wants(name)) found.push_back(std::make_unique<PanelLinear>(sparse_panel_matrix(weight, 0, weight.rows, kernels), name));
+  if (request.wants(name)) found.push_back(std::make_unique<PanelLinear>(sparse_panel_matrix(weight, 0, weight.rows, kernels), name, kernels));
 }
 
 void add_codes_panel_kernel(const Matrix& weight, const KernelRequest& request, LinearKernels& found) {
   const PanelKernels kernels = panel_kernels(request.cpu);
   const std::string name = std::string("gemm-codes8/") + kernels.codes.column;
-  if (fits_bytes(weight) && request.wants(name)) found.push_back(std::make_unique<PanelLinear>(codes_panel_matrix(weight, 0, weight.rows, kernels), name));
+  if (fits_bytes(weight) && request.wants(name)) found.push_back(std::make_unique<PanelLinear>(codes_panel_matrix(weight, 0, weight.rows, kernels), name, kernels));
 }
 
 void add_dense_kernels(const Matrix& weight, const KernelRequest& request, LinearKernels& found) {
   const PanelKernels kernels = panel_kernels(request.cpu);
   const std::string vector = std::string("gemv/") + kernels.column, panel = std::string("gemm/") + kernels.column;
   if (request.wants(vector)) found.push_back(std::make_unique<DenseVectorLinear>(weight, kernels));
-  if (request.wants(panel)) found.push_back(std::make_unique<PanelLinear>(dense_panel_matrix(weight, 0, weight.rows, kernels), panel));
+  if (request.wants(panel)) found.push_back(std::make_unique<PanelLinear>(dense_panel_matrix(weight, 0, weight.rows, kernels), panel, kernels));
 }
 
 }  // namespace tersenet

@@ -39,6 +39,6 @@ inline void v_zip(vec a, vec b, vec& low, vec& high) {
 
 namespace tersenet {
 
-PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"scalar", panel_table_scalar, panel_grid_scalar, panel_columns_scalar}}; }
+PanelKernels panel_kernels_scalar() { return {"scalar", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_turn, panel_split, {winograd_input, winograd_output}, {"scalar", panel_table_scalar, panel_grid_scalar, panel_columns_scalar}}; }
 
 }  // namespace tersenet

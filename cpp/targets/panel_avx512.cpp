@@ -68,7 +68,7 @@ void panel_table(const uint8_t* code, size_t n, const float* values, size_t coun
 
 }  // namespace
 
-PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"avx512", panel_table, panel_grid, panel_columns}}; }
+PanelKernels panel_kernels_avx512() { return {"avx512", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_turn, panel_split, {winograd_input, winograd_output}, {"avx512", panel_table, panel_grid, panel_columns}}; }
 
 }  // namespace tersenet
 #endif

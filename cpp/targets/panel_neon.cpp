@@ -60,7 +60,7 @@ inline vec v_six_each(const float* at, int i) { return i == 1 ? vcombine_f32(vdu
 
 namespace tersenet {
 
-PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_split, {winograd_input, winograd_output}, {"neon", panel_table_scalar, panel_grid, panel_columns}}; }
+PanelKernels panel_kernels_neon() { return {"neon", panel_dense, panel_sparse, panel_finish, panel_depthwise, panel_vector, panel_largest, panel_gather, panel_spread, panel_turn, panel_split, {winograd_input, winograd_output}, {"neon", panel_table_scalar, panel_grid, panel_columns}}; }
 
 }  // namespace tersenet
 #endif

@@ -128,12 +128,12 @@ def write(expected: dict[str, Any]) -> None:
             PAPER.write_picture(name, picture(subject.title, found))
     PAPER.write_table(table)
     if GAUSSIAN in expected:
-        lines = ["| rate, way | bits | gap to the bound, bits | price | damping |", "|---|---|---|---|---|"]
+        lines = ["| rate, way | bits | gap to the bound, bits | price | damping | pull |", "|---|---|---|---|---|---|"]
         lines += [
-            f"| {row} | {one['bits']:.2f} | {one['gap_bits']:.3f} | {one['price']:g} | {one['damping']:g} |"
+            f"| {row} | {one['bits']:.2f} | {one['gap_bits']:.3f} | {one['price']:g} | {one['damping']:g} | {one['pull']:g} |"
             for row, one in expected[GAUSSIAN]["rows"].items()
         ]
-        lines.append(f"| any, the scalar limit | - | {SCALAR_LIMIT:.3f} | - | - |")
+        lines.append(f"| any, the scalar limit | - | {SCALAR_LIMIT:.3f} | - | - | - |")
         (PAPER.folder / "gaussian.md").write_text("\n".join(lines) + "\n")
 
 

@@ -69,11 +69,12 @@ def test_a_component_below_the_water_level_gets_no_bits():
 
 def test_no_rounding_is_below_the_bound():
     weight, hessian = GAUSSIAN.problem(1)
-    for step, price, by_column, states in (
-        (0.5, 0.0, False, 0),
-        (1.5, 0.06, True, 0),
-        (0.5, 0.0, False, 256),
-        (1.5, 0.06, True, 32),
+    for step, price, pull, by_column, states in (
+        (0.5, 0.0, 0.0, False, 0),
+        (1.5, 0.06, 0.0, True, 0),
+        (0.5, 0.0, 0.0, False, 256),
+        (1.5, 0.06, 0.0, True, 32),
+        (1.5, 0.0, 0.05, True, 256),
     ):
-        bits, distortion = GAUSSIAN.coded(weight[:64], hessian, step, price, 0.03, by_column, states)
+        bits, distortion = GAUSSIAN.coded(weight[:64], hessian, step, price, 0.03, pull, by_column, states)
         assert bits > GAUSSIAN.bound_bits(hessian, distortion)

@@ -54,6 +54,8 @@ struct PanelKernels {
   void (*gather)(const float* image, const uint32_t* tap, size_t depth, const PanelSegment* segment, size_t segments, float* panel);
   // to[i * step + j] = x[i * cols + j] for i below rows, j below cols.
   void (*spread)(const float* x, size_t rows, size_t cols, float* to, size_t step);
+  // to[j * to_step + i] = x[i * step + j] for i below rows, j below cols.
+  void (*turn)(const float* x, size_t rows, size_t cols, size_t step, float* to, size_t to_step);
   // x[0], x[2], ... to even, x[1], x[3], ... to odd.
   void (*split)(const float* x, size_t n, float* even, float* odd);
   WinogradKernels winograd;

@@ -8,6 +8,7 @@
 //   v_larger(a, b)         the larger one; a NaN on either side wins
 //   v_load_part(x, n)      n <= kLanes values and zeros; nothing behind them is read
 //   v_store_part(y, v, n)  the first n <= kLanes values
+//   v_zip(a, b, low, high) a[0], b[0], a[1], b[1], ...
 //   v_split(a, b, e, o)    of the values of a and then b, those at even and at odd places
 //   kBlockVectors          how many vectors of a row the dense loop holds in registers beside kPanelRows rows
 #pragma once
@@ -285,6 +286,36 @@ void panel_spread(const float* x, size_t rows, size_t cols, float* to, size_t st
     size_t j = 0;
     for (; j + kLanes <= cols; j += kLanes) v_store(to + j, v_load(x + j));
     if (j < cols) v_store_part(to + j, v_load_part(x + j, int(cols - j)), int(cols - j));
+  }
+}
+
+// kLanes rows of kLanes: number the places by the bits of row and column, one behind the other; zipping row i with row
+// i + kLanes / 2 moves those bits round by one, and half of all rounds makes rows of columns.
+inline void turn_block(const float* x, int rows, int cols, size_t step, float* to, size_t to_step) {
+  vec row[kLanes], zipped[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) row[i] = i >= rows ? v_zero() : cols < kLanes ? v_load_part(x + size_t(i) * step, cols) : v_load(x + size_t(i) * step);
+#pragma GCC unroll 4
+  for (int round = 1; round < kLanes; round *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kLanes / 2; ++i) v_zip(row[i], row[i + kLanes / 2], zipped[2 * i], zipped[2 * i + 1]);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) row[i] = zipped[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if (i >= cols) break;
+    rows < kLanes ? v_store_part(to + size_t(i) * to_step, row[i], rows) : v_store(to + size_t(i) * to_step, row[i]);
+  }
+}
+
+void panel_turn(const float* x, size_t rows, size_t cols, size_t step, float* to, size_t to_step) {
+  for (size_t j = 0; j < cols; j += kLanes) {
+    const int now = int(cols - j < size_t(kLanes) ? cols - j : kLanes);
+    for (size_t i = 0; i < rows; i += kLanes) {
+      const int here = int(rows - i < size_t(kLanes) ? rows - i : kLanes);
+      turn_block(x + i * step + j, here, now, step, to + j * to_step + i, to_step);
+    }
   }
 }
 
