@@ -28,6 +28,8 @@ constexpr size_t kCentres = 4;        // values that may be the centre of a trel
 constexpr uint64_t kPathUsed = 48, kShortestPath = 8, kLongestPath = 1 << 16;  // what a trellis is looked for in
 constexpr uint32_t kOddNode = 17;     // that of magnitudes from 2^16 on, which a trellis never asks
 constexpr size_t kTrial = 4096;       // values on which the encoder compares heads
+constexpr uint64_t kMaxRefine = 1 << 16;   // values up to which heads are compared on the whole of them,
+constexpr size_t kLeastRefine = 32, kMostRefine = 1 << 13;  // and bytes: fewer have nothing to give, more take long
 constexpr uint64_t kMaxSearch = 1 << 24;  // values up to which it looks for rows: 16 * 121 n^2 stays below 2^59
 
 // The decisions of one value, in order. decide(bit, full, node, set) codes `bit`, or reads one where it is not known,
@@ -245,7 +247,37 @@ bool find_trellis(RangeHead& head, const T* values, uint64_t n, const std::vecto
   return false;
 }
 
-// Starts from a tree around the most frequent value and keeps what makes the first values shorter.
+// Of short streams every head is coded whole: what the first values promise is a few bytes off, and so are sums of columns.
+// One field after another: no row, periods that divide the row (or n), rates, the other mode.
+template <class T>
+void refine(RangeHead best, std::vector<uint8_t>& shortest, const T* values, uint64_t n, uint32_t alphabet) {
+  if (n > kMaxRefine || shortest.size() < kLeastRefine || shortest.size() > kMostRefine) return;
+  const auto attempt = [&](const RangeHead& head) {
+    std::vector<uint8_t> made = range_encode_as(head, values, n, alphabet);
+    if (made.size() >= shortest.size()) return;
+    shortest = std::move(made);
+    best = head;
+  };
+  RangeHead other = best;
+  other.row = 0;
+  if (best.row) attempt(other);
+  const uint64_t whole = best.row ? best.row : n;
+  for (uint32_t period = 1; period <= kMaxPeriod; ++period) {
+    other = best;
+    other.period = period;
+    if (whole % period == 0 && period != best.period) attempt(other);
+  }
+  for (int rate = 13; rate <= 16; ++rate) {
+    other = best;
+    other.rate = rate;
+    if (rate != best.rate) attempt(other);
+  }
+  other = best;
+  other.mode = 3 - best.mode;
+  if (!best.states) attempt(other);
+}
+
+// Starts from a tree around the most frequent value, keeps what makes the first values shorter, and refines it.
 template <class T>
 std::vector<uint8_t> range_encode(const T* values, uint64_t n, uint32_t alphabet) {
   if (n == 0) return {};
@@ -283,7 +315,9 @@ std::vector<uint8_t> range_encode(const T* values, uint64_t n, uint32_t alphabet
     other.rate = rate;
     attempt(other);
   }
-  return n <= kTrial ? shortest : range_encode_as(best, values, n, alphabet);
+  if (n > kTrial) shortest = range_encode_as(best, values, n, alphabet);
+  refine(best, shortest, values, n, alphabet);
+  return shortest;
 }
 
 class RangeReader {

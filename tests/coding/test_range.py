@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -189,6 +191,22 @@ def test_rows_are_found():
     shuffled = np.random.default_rng(4).permutation(values)
     assert reference.find_rows(Head(TREE, 15), shuffled, 31) == Head(TREE, 15)
     assert reference.find_rows(Head(TREE, 15), levels(96, 288, "kernel").ravel(), 31).period == 9
+
+
+@pytest.mark.parametrize("n", [3000, 9000])
+def test_short_streams_take_the_head_that_is_shortest_on_the_whole(n):
+    """What does not change is learned best slowly, and a period that sums of columns promise is dropped if it only costs."""
+    rng = np.random.default_rng(10)
+    scale = np.exp(rng.normal(size=60))[np.arange(n) % 60]
+    values = np.clip(np.rint(rng.laplace(size=n) * scale / 8), -6, 6).astype(np.int64) + 6
+    data = get_coder("range").encode(stream(values, 13))
+    assert data == reference.encode(values, 13)
+    first = reference.find_rows(Head(ORDERED, 6), values, 13)
+    chosen, _ = reference._read_head(data, 13, n)
+    assert first.period > 1 and chosen != first
+    assert len(data) < len(reference.encode_as(first, values.tolist(), 13))
+    for rate in range(13, 17):
+        assert len(data) <= len(reference.encode_as(replace(chosen, rate=rate), values.tolist(), 13))
 
 
 def test_sorted_values_are_coded_as_differences():

@@ -68,6 +68,14 @@ def test_constant_and_zero_weights_have_a_grid():
         assert float((form() - value).abs().max()) <= abs(value) * 2**-10
 
 
+@pytest.mark.parametrize("coder", ["raw", "huffman", "rans", "range"])
+def test_levels_that_are_all_zero_take_no_bytes(coder):
+    form = Uniform.on_grid(torch.zeros(5000), torch.tensor([0.5]))
+    assert size_bytes(form.lower(coder), coder) <= 20
+    again = lift(form.lower(coder))
+    assert isinstance(again, Uniform) and torch.equal(again(), torch.zeros(5000))
+
+
 def test_another_forms_storage_is_not_lifted():
     assert Uniform.lift(form_class("codebook").fit(_weight(4, 4), k=3).lower("raw")) is None
     assert isinstance(lift(Uniform.fit(_weight(4, 4)).lower("raw")), Uniform)

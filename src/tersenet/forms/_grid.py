@@ -224,8 +224,11 @@ def smallest_steps(step: Float[np.ndarray, " m"], coder: str) -> Storage:
     return min(floats, multiples, key=lambda one: size_bytes(one, coder))
 
 
-def affine(runs: Int[np.ndarray, "m n"], low: Int[np.ndarray, " k"], step: Storage, alphabet: int = 2) -> Affine:
-    """Levels counted from `low`, one for all runs or one each, and the zero points that say so."""
+def affine(runs: Int[np.ndarray, "m n"], low: Int[np.ndarray, " k"], step: Storage, alphabet: int = 1) -> Affine:
+    """Levels counted from `low`, one for all runs or one each, and the zero points that say so.
+
+    An alphabet of one, of levels that are all alike, has no bits: they take no bytes under any coder.
+    """
     levels = (runs - low[:, None]).reshape(-1)
     stream = IntStream(name="levels", values=levels, alphabet=max(int(levels.max(initial=0)) + 1, alphabet))
     zero = IntStream(name="zero", values=-low, alphabet=max(1 - int(low.min()), 2))

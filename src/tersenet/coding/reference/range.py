@@ -31,6 +31,7 @@ MIN_ROWS = 8
 DECISION_LOG2 = 16
 TRIAL = 4096
 MAX_SEARCH = 2**24
+MAX_REFINE, LEAST_REFINE, MOST_REFINE = 2**16, 32, 2**13
 CENTRES = 4
 PATH_USED, SHORTEST_PATH, LONGEST_PATH = 48, 8, 2**16
 ODD_NODE = 17
@@ -403,8 +404,36 @@ def find_trellis(head: Head, values: list[int], counts: np.ndarray) -> Head | No
     return None
 
 
+def refine(best: Head, shortest: bytes, values: list[int], alphabet: int) -> bytes:
+    """Of short streams every head is coded whole: what the first values promise is a few bytes off, and so are sums of
+    columns. One field after another: no row, periods that divide the row (or n), rates, the other mode.
+    """
+    n = len(values)
+    if n > MAX_REFINE or not LEAST_REFINE <= len(shortest) <= MOST_REFINE:
+        return shortest
+
+    def attempt(head: Head) -> None:
+        nonlocal best, shortest
+        if head == best:
+            return
+        made = encode_as(head, values, alphabet)
+        if len(made) < len(shortest):
+            best, shortest = head, made
+
+    attempt(replace(best, row=0))
+    whole = best.row or n
+    for period in range(1, MAX_PERIOD + 1):
+        if whole % period == 0:
+            attempt(replace(best, period=period))
+    for rate in range(13, 17):
+        attempt(replace(best, rate=rate))
+    if not best.states:
+        attempt(replace(best, mode=TREE if best.mode == ORDERED else ORDERED))
+    return shortest
+
+
 def encode(values: np.ndarray, alphabet: int) -> bytes:
-    """Starts from a tree around the most frequent value and keeps what makes the first values shorter."""
+    """Starts from a tree around the most frequent value, keeps what makes the first values shorter, and refines it."""
     n = len(values)
     if n == 0:
         return b""
@@ -429,10 +458,11 @@ def encode(values: np.ndarray, alphabet: int) -> bytes:
     if along is not None:
         attempt(along)
     if n > TRIAL:
-        return encode_as(best, numbers, alphabet)
-    for rate in (14, 13):
-        attempt(replace(best, rate=rate))
-    return shortest
+        shortest = encode_as(best, numbers, alphabet)
+    else:
+        for rate in (14, 13):
+            attempt(replace(best, rate=rate))
+    return refine(best, shortest, numbers, alphabet)
 
 
 def _read_head(data: bytes, alphabet: int, n: int) -> tuple[Head, int]:
