@@ -247,34 +247,45 @@ bool find_trellis(RangeHead& head, const T* values, uint64_t n, const std::vecto
   return false;
 }
 
+// The shortest code of n values among the heads that were tried.
+template <class T>
+struct Shortest {
+  const T* values;
+  uint64_t n;
+  uint32_t alphabet;
+  RangeHead head;
+  std::vector<uint8_t> bytes = range_encode_as(head, values, n, alphabet);
+
+  void attempt(const RangeHead& other) {
+    std::vector<uint8_t> made = range_encode_as(other, values, n, alphabet);
+    if (made.size() >= bytes.size()) return;
+    bytes = std::move(made);
+    head = other;
+  }
+};
+
 // Of short streams every head is coded whole: what the first values promise is a few bytes off, and so are sums of columns.
 // One field after another: no row, periods that divide the row (or n), rates, the other mode.
 template <class T>
-void refine(RangeHead best, std::vector<uint8_t>& shortest, const T* values, uint64_t n, uint32_t alphabet) {
-  if (n > kMaxRefine || shortest.size() < kLeastRefine || shortest.size() > kMostRefine) return;
-  const auto attempt = [&](const RangeHead& head) {
-    std::vector<uint8_t> made = range_encode_as(head, values, n, alphabet);
-    if (made.size() >= shortest.size()) return;
-    shortest = std::move(made);
-    best = head;
-  };
-  RangeHead other = best;
+void refine(Shortest<T>& found) {
+  if (found.n > kMaxRefine || found.bytes.size() < kLeastRefine || found.bytes.size() > kMostRefine) return;
+  RangeHead other = found.head;
   other.row = 0;
-  if (best.row) attempt(other);
-  const uint64_t whole = best.row ? best.row : n;
+  if (found.head.row) found.attempt(other);
+  const uint64_t whole = found.head.row ? found.head.row : found.n;
   for (uint32_t period = 1; period <= kMaxPeriod; ++period) {
-    other = best;
+    other = found.head;
     other.period = period;
-    if (whole % period == 0 && period != best.period) attempt(other);
+    if (whole % period == 0 && period != found.head.period) found.attempt(other);
   }
   for (int rate = 13; rate <= 16; ++rate) {
-    other = best;
+    other = found.head;
     other.rate = rate;
-    if (rate != best.rate) attempt(other);
+    if (rate != found.head.rate) found.attempt(other);
   }
-  other = best;
-  other.mode = 3 - best.mode;
-  if (!best.states) attempt(other);
+  other = found.head;
+  other.mode = 3 - found.head.mode;
+  if (!found.head.states) found.attempt(other);
 }
 
 // Starts from a tree around the most frequent value, keeps what makes the first values shorter, and refines it.
@@ -282,42 +293,34 @@ template <class T>
 std::vector<uint8_t> range_encode(const T* values, uint64_t n, uint32_t alphabet) {
   if (n == 0) return {};
   const std::vector<uint64_t> counts = count_values(values, n, alphabet);
-  RangeHead best;
-  best.centre = uint32_t(std::max_element(counts.begin(), counts.end()) - counts.begin());
-  if (counts[best.centre] == n) {
-    best.mode = 0;
+  RangeHead in_rows;
+  in_rows.centre = uint32_t(std::max_element(counts.begin(), counts.end()) - counts.begin());
+  if (counts[in_rows.centre] == n) {
+    in_rows.mode = 0;
     std::vector<uint8_t> bytes;
-    put_head(bytes, best, alphabet);
+    put_head(bytes, in_rows, alphabet);
     return bytes;
   }
-  find_rows(best, values, n, alphabet);
-  const RangeHead in_rows = best;
-  const uint64_t trial = std::min<uint64_t>(n, kTrial);
-  std::vector<uint8_t> shortest = range_encode_as(best, values, trial, alphabet);
-  const auto attempt = [&](const RangeHead& head) {
-    std::vector<uint8_t> made = range_encode_as(head, values, trial, alphabet);
-    if (made.size() >= shortest.size()) return;
-    shortest = std::move(made);
-    best = head;
-  };
-  RangeHead other = best;
+  find_rows(in_rows, values, n, alphabet);
+  Shortest<T> found{values, std::min<uint64_t>(n, kTrial), alphabet, in_rows};
+  RangeHead other = in_rows;
   other.mode = 2;
-  attempt(other);
+  found.attempt(other);
   other = RangeHead();
   other.differences = true;
   other.centre = alphabet >> 1;
-  for (other.mode = 1; other.mode <= 2; ++other.mode) attempt(other);
+  for (other.mode = 1; other.mode <= 2; ++other.mode) found.attempt(other);
   other = in_rows;
   other.mode = 2;
-  if (find_trellis(other, values, n, counts)) attempt(other);
+  if (find_trellis(other, values, n, counts)) found.attempt(other);
   for (int rate = 14; n <= kTrial && rate >= 13; --rate) {
-    other = best;
+    other = found.head;
     other.rate = rate;
-    attempt(other);
+    found.attempt(other);
   }
-  if (n > kTrial) shortest = range_encode_as(best, values, n, alphabet);
-  refine(best, shortest, values, n, alphabet);
-  return shortest;
+  if (n > kTrial) found = Shortest<T>{values, n, alphabet, found.head};
+  refine(found);
+  return std::move(found.bytes);
 }
 
 class RangeReader {
