@@ -61,14 +61,15 @@ class PanelLinear : public LinearKernel {
       const uint32_t from = uint32_t(blocks * part / parts * kPanelRows), rows = std::min(uint32_t(blocks * (part + 1) / parts * kPanelRows), matrix_->rows()) - from;
       const size_t first = chunk / parts * kPanel, width = std::min<size_t>(kPanel, batch - first);
       const size_t panel_size = size_t(std::min(kTileDepth, matrix_->depth())) * kPanel;
-      float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + PanelMatrix::acc_size(rows) + matrix_->scratch_size()) * sizeof(float)));
-      float *const acc = panel + panel_size, *const scratch = acc + PanelMatrix::acc_size(rows);
+      const size_t sums = PanelMatrix::acc_size(rows), added = epilogue.residual ? sums : 0;
+      float* panel = static_cast<float*>(pool.scratch(worker, (panel_size + sums + added + matrix_->scratch_size()) * sizeof(float)));
+      float *const acc = panel + panel_size, *const scratch = acc + sums + added;
       std::memset(panel, 0, panel_size * sizeof(float));
       for (uint32_t t = 0; t < matrix_->tiles(); ++t) {
         turn_(x + first * matrix_->depth() + t * kTileDepth, width, matrix_->tile_depth(t), matrix_->depth(), panel, kPanel);
         matrix_->multiply(t, from, rows, panel, kPanel, int(width), acc, scratch);
       }
-      store(acc, from, rows, first, width, epilogue, y);
+      store(acc, acc + sums, from, rows, first, width, epilogue, y);
     });
   }
 
@@ -78,21 +79,12 @@ class PanelLinear : public LinearKernel {
   decltype(PanelKernels::finish) finish_;
   decltype(PanelKernels::turn) turn_;
 
-  // Rows [begin, begin + rows) of the vectors first, first + 1, ...
-  void store(float* acc, size_t begin, size_t rows, size_t first, size_t width, const Epilogue& epilogue, float* y) const {
-    if (epilogue.residual) return add_to(acc, begin, rows, first, width, epilogue, y);
-    for (size_t r = 0; r < rows; ++r) finish_(epilogue, begin + r, acc + r * kPanel, nullptr, int(width), acc + r * kPanel);
-    turn_(acc, rows, width, kPanel, y + first * matrix_->rows() + begin, matrix_->rows());
-  }
-
-  // What is added lies as y does.
-  void add_to(const float* acc, size_t begin, size_t rows, size_t first, size_t width, const Epilogue& epilogue, float* y) const {
-    for (size_t b = 0; b < width; ++b) {
-      for (size_t r = 0; r < rows; ++r) {
-        const size_t at = (first + b) * matrix_->rows() + begin + r;
-        y[at] = finish(epilogue, begin + r, acc[r * kPanel + b], epilogue.residual[at]);
-      }
-    }
+  // Rows [begin, begin + rows) of the vectors first, first + 1, ...; `added` has room for as many sums as `acc`, if anything is added.
+  void store(float* acc, float* added, size_t begin, size_t rows, size_t first, size_t width, const Epilogue& epilogue, float* y) const {
+    const size_t at = first * matrix_->rows() + begin;
+    if (epilogue.residual) turn_(epilogue.residual + at, width, rows, matrix_->rows(), added, kPanel);
+    for (size_t r = 0; r < rows * kPanel; r += kPanel) finish_(epilogue, begin + r / kPanel, acc + r, epilogue.residual ? added + r : nullptr, int(width), acc + r);
+    turn_(acc, rows, width, kPanel, y + at, matrix_->rows());
   }
 };
 

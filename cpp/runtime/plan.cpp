@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "tersenet/runtime/operation.h"
+#include "tersenet/runtime/shapes.h"
 
 namespace tersenet {
 namespace {
@@ -225,5 +226,30 @@ class Planner {
 }  // namespace
 
 Plan make_plan(const Graph& graph, const std::vector<Spec>& specs, const std::vector<Spec>& parameters) { return Planner(graph, specs, parameters).run(); }
+
+ConvShape shape_of_conv(const Step& step, const Spec& x, const Spec& weight) {
+  if (step.pad == nullptr) return conv_shape(*step.node, x, weight);
+  std::vector<int64_t> pad = step.pad->ints("pad");
+  pad.resize(4, 0);
+  Spec padded = x;
+  padded.shape.size[3] += uint64_t(pad[0] + pad[1]);
+  padded.shape.size[2] += uint64_t(pad[2] + pad[3]);
+  ConvShape shape = conv_shape(*step.node, padded, weight);
+  shape.in_h = uint32_t(x.shape.size[2]);
+  shape.in_w = uint32_t(x.shape.size[3]);
+  shape.pad_left += uint32_t(pad[0]);
+  shape.pad_right += uint32_t(pad[1]);
+  shape.pad_top += uint32_t(pad[2]);
+  shape.pad_bottom += uint32_t(pad[3]);
+  return shape;
+}
+
+// conv_shape has seen to it that one image is below 2^31.
+void check_images(const ConvShape& shape, uint64_t images, uint64_t limit) {
+  const uint64_t padded = (uint64_t(shape.in_h) + shape.pad_top + shape.pad_bottom + shape.stride_h) * (uint64_t(shape.in_w) + shape.pad_left + shape.pad_right + shape.stride_w);
+  if (padded * shape.in_channels > limit / sizeof(float) / std::max<uint64_t>(images, 1)) {
+    refuse("padded images need more than the limit of " + str(limit) + " bytes; pass a larger max_bytes or a smaller batch");
+  }
+}
 
 }  // namespace tersenet

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 
 #include "tersenet/coder_columns.h"
 #include "tersenet/cpu.h"
 #include "tersenet/runtime/conv_pair.h"
+#include "tersenet/runtime/folding.h"
 #include "tersenet/runtime/lstm.h"
+#include "tersenet/runtime/pairs.h"
 #include "tersenet/runtime/placement.h"
 #include "tersenet/runtime/shapes.h"
 #include "tersenet/runtime/weights.h"
@@ -38,7 +39,8 @@ struct StepState {
   std::unique_ptr<LinearKernel> linear, hidden;  // hidden: an LSTM cell's weight of its state
   std::unique_ptr<ConvKernel> conv;
   ConvShape shape{};
-  AlignedVector<float> scale, shift, hidden_shift;
+  Folded folded;
+  AlignedVector<float> hidden_shift;
   std::vector<Candidate> tried;
   double expected_us = 0;
   std::vector<double> times_us;
@@ -65,9 +67,8 @@ struct Session::Inside {
   std::vector<int64_t> external;  // by value: the input whose bytes it is, or -1
   AlignedBytes block;
   uint64_t value_limit = 0;
-  std::vector<bool> done;       // by step: nothing left to do
-  std::vector<size_t> runs_at;  // by step: itself, or the one that it runs inside
-  std::vector<size_t> feeder;   // by step: the one that runs inside it, or itself
+  std::vector<bool> done;  // by step: nothing left to do
+  Pairs pairs;
   bool timing = false;
 
   void open(const uint8_t* data, size_t size) {
@@ -101,35 +102,7 @@ struct Session::Inside {
         refuse(plan.steps[i].node->op->name + " number " + str(i) + ": " + error.what());
       }
     }
-    find_pairs();
-  }
-
-  // Pointwise convolutions that run inside the depthwise one that alone reads them.
-  void find_pairs() {
-    const size_t steps = plan.steps.size();
-    std::vector<size_t> readers(graph.values, 0), maker(graph.values, steps);
-    const auto read = [&](const TensorRef& ref) {
-      if (!ref.parameter) ++readers[ref.number];
-    };
-    for (size_t i = 0; i < steps; ++i) {
-      runs_at.push_back(i);
-      feeder.push_back(i);
-      const Step& step = plan.steps[i];
-      if (step.kind == StepKind::conv) maker[step.output] = i;
-      for (const Node::Slot& slot : step.inputs) {
-        if (slot.present) read(slot.ref);
-      }
-      if (step.add) read(step.residual);
-    }
-    for (const GraphOutput& output : graph.outputs) ++readers[output.value];
-    for (size_t i = 0; i < steps; ++i) {
-      if (plan.steps[i].kind != StepKind::conv || plan.steps[i].inputs[0].ref.parameter) continue;
-      const uint32_t x = plan.steps[i].inputs[0].ref.number;
-      const size_t first = maker[x];
-      if (first == steps || readers[x] != 1 || feeder[first] != first || !make_a_pair(*states[first].conv, states[first].shape, *states[i].conv, states[i].shape)) continue;
-      runs_at[first] = i;
-      feeder[i] = first;
-    }
+    pairs = find_pairs(graph, plan, [&](size_t first, size_t second) { return make_a_pair(*states[first].conv, states[first].shape, *states[second].conv, states[second].shape); });
   }
 
   // What one value may take while kernels are chosen.
@@ -251,7 +224,7 @@ struct Session::Inside {
       const uint64_t rows = specs[step.output].shape.size[0];
       state.linear = linear_kernel(file, weight_ref(step, 3).number, rows, state);
       state.hidden = linear_kernel(file, weight_ref(step, 4).number, rows, state);
-      state.shift = aligned(floats(file, step.inputs[5]));
+      state.folded.shift = aligned(floats(file, step.inputs[5]));
       state.hidden_shift = aligned(floats(file, step.inputs[6]));
       for (size_t slot : {0, 1, 2}) {
         if (step.inputs[slot].ref.parameter) constant(file, step.inputs[slot].ref.number);
@@ -264,55 +237,14 @@ struct Session::Inside {
     if (step.kind == StepKind::linear) {
       state.linear = linear_kernel(file, weight.number, vectors(step, x), state, fixed_range(step.inputs[0].ref), step.signs);
     } else {
-      state.shape = shape_of_conv(step, x);
+      state.shape = shape_of_conv(step, x, parameters[weight.number]);
       check_images(state.shape, x.shape.size[0], open_limit());
       ChooseOptions chosen = choose_options(weight.number, size_t(x.shape.size[0]));
       chosen.range = fixed_range(step.inputs[0].ref);
       Choice<ConvKernel> choice = choose_conv(matrix(file, weight.number), state.shape, chosen, *pool);
       state.conv = keep(std::move(choice), state, chosen.wanted);
     }
-    const std::vector<float> bias = floats(file, step.inputs[2]);
-    if (step.norm == nullptr) {
-      fold_by_row(step, state, file, bias);
-      return;
-    }
-    fold_norm(step, state, file, bias, parameters[weight.number].shape.size[0]);
-  }
-
-  // (acc + bias) * scale + shift.
-  void fold_by_row(const Step& step, StepState& state, const TerseFile& file, const std::vector<float>& bias) {
-    const auto stored = [&](const Node* node) { return node ? floats(file, node->tensors()[1]) : std::vector<float>(); };
-    std::vector<float> scale = stored(step.scale), shift = stored(step.shift);
-    if (!bias.empty()) {
-      shift.resize(bias.size(), 0.0f);
-      for (size_t r = 0; r < bias.size(); ++r) shift[r] += scale.empty() ? bias[r] : bias[r] * scale[r];
-    }
-    state.scale = aligned(scale);
-    state.shift = aligned(shift);
-  }
-
-  // scale = gamma / sqrt(var + eps); shift = beta + (bias - mean) * scale.
-  void fold_norm(const Step& step, StepState& state, const TerseFile& file, const std::vector<float>& bias, uint64_t rows) {
-    const std::vector<Node::Slot> slots = step.norm->tensors();
-    const std::vector<float> gamma = floats(file, slots[1]), beta = floats(file, slots[2]);
-    const std::vector<float> mean = floats(file, slots[3]), var = floats(file, slots[4]);
-    for (const std::vector<float>* part : {&gamma, &beta, &mean, &var}) {
-      if (!part->empty() && part->size() != rows) refuse("a batch norm of " + str(part->size()) + " channels after " + str(rows) + " outputs");
-    }
-    const double eps = step.norm->number("eps");
-    state.scale = AlignedVector<float>(size_t(rows));
-    state.shift = AlignedVector<float>(size_t(rows));
-    for (size_t r = 0; r < rows; ++r) {
-      const double scale = (gamma.empty() ? 1.0 : double(gamma[r])) / std::sqrt(double(var[r]) + eps);
-      state.scale[r] = float(scale);
-      state.shift[r] = float((beta.empty() ? 0.0 : double(beta[r])) + ((bias.empty() ? 0.0 : double(bias[r])) - double(mean[r])) * scale);
-    }
-  }
-
-  static AlignedVector<float> aligned(const std::vector<float>& from) {
-    AlignedVector<float> made(from.size());
-    std::copy(from.begin(), from.end(), made.begin());
-    return made;
+    state.folded = fold_rows(step, floats(file, step.inputs[2]), parameters[weight.number].shape.size[0], [&](const Node::Slot& slot) { return floats(file, slot); });
   }
 
   const Spec& spec_of(const TensorRef& ref, const std::vector<Spec>& specs) const {
@@ -325,25 +257,6 @@ struct Session::Inside {
     return checked_numel(x.shape) / (checked_numel(weight) / weight.size[0]);
   }
 
-  // With the zeros of a pad node that the step took in.
-  ConvShape shape_of_conv(const Step& step, const Spec& x) const {
-    const Spec& weight = parameters[step.inputs[1].ref.number];
-    if (step.pad == nullptr) return conv_shape(*step.node, x, weight);
-    std::vector<int64_t> pad = step.pad->ints("pad");
-    pad.resize(4, 0);
-    Spec padded = x;
-    padded.shape.size[3] += uint64_t(pad[0] + pad[1]);
-    padded.shape.size[2] += uint64_t(pad[2] + pad[3]);
-    ConvShape shape = conv_shape(*step.node, padded, weight);
-    shape.in_h = uint32_t(x.shape.size[2]);
-    shape.in_w = uint32_t(x.shape.size[3]);
-    shape.pad_left += uint32_t(pad[0]);
-    shape.pad_right += uint32_t(pad[1]);
-    shape.pad_top += uint32_t(pad[2]);
-    shape.pad_bottom += uint32_t(pad[3]);
-    return shape;
-  }
-
   // ---- settling a batch
 
   void settle(uint64_t wanted) {
@@ -353,7 +266,7 @@ struct Session::Inside {
     const size_t steps = plan.steps.size();
     for (size_t i = 0; i < steps; ++i) check_step(plan.steps[i], states[i], specs);
 
-    const Placement placement = place_values(graph, plan, runs_at, specs, wanted, value_limit);
+    const Placement placement = place_values(graph, plan, pairs.runs_at, specs, wanted, value_limit);
     if (block.size() < placement.block_bytes) {
       block = AlignedBytes();  // before the new one: never both
       block = AlignedBytes(size_t(placement.block_bytes));
@@ -373,17 +286,9 @@ struct Session::Inside {
     trial.begin(*pool);
   }
 
-  // Convolutions copy their images with padding; conv_shape has seen to it that one image is below 2^31.
-  static void check_images(const ConvShape& shape, uint64_t images, uint64_t limit) {
-    const uint64_t padded = (uint64_t(shape.in_h) + shape.pad_top + shape.pad_bottom + shape.stride_h) * (uint64_t(shape.in_w) + shape.pad_left + shape.pad_right + shape.stride_w);
-    if (padded * shape.in_channels > limit / sizeof(float) / std::max<uint64_t>(images, 1)) {
-      refuse("padded images need more than the limit of " + str(limit) + " bytes; pass a larger max_bytes or a smaller batch");
-    }
-  }
-
   void check_step(const Step& step, const StepState& state, const std::vector<Spec>& specs) const {
     if (step.kind == StepKind::conv) {
-      const ConvShape now = shape_of_conv(step, spec_of(step.inputs[0].ref, specs));
+      const ConvShape now = shape_of_conv(step, spec_of(step.inputs[0].ref, specs), parameters[step.inputs[1].ref.number]);
       if (std::memcmp(&now, &state.shape, sizeof now) != 0) refuse("a convolution's image would change its size with the batch");
       check_images(now, specs[step.output].shape.size[0], value_limit);
     }
@@ -404,7 +309,7 @@ struct Session::Inside {
 
   void run_steps() {
     for (size_t i = 0; i < plan.steps.size(); ++i) {
-      if (plan.steps[i].kind == StepKind::alias || done[i] || runs_at[i] != i) continue;
+      if (plan.steps[i].kind == StepKind::alias || done[i] || pairs.runs_at[i] != i) continue;
       if (!timing) {
         run_step(i);
         continue;
@@ -417,8 +322,8 @@ struct Session::Inside {
 
   Epilogue epilogue_of(const Step& step, const StepState& state) const {
     Epilogue epilogue;
-    if (state.scale.size()) epilogue.scale = state.scale.data();
-    if (state.shift.size()) epilogue.shift = state.shift.data();
+    if (state.folded.scale.size()) epilogue.scale = state.folded.scale.data();
+    if (state.folded.shift.size()) epilogue.shift = state.folded.shift.data();
     if (step.add) epilogue.residual = values[step.residual.number].f32();
     epilogue.activation = step.act;
     epilogue.low = step.low;
@@ -435,16 +340,16 @@ struct Session::Inside {
       return;
     }
     if (step.kind == StepKind::lstm_cell) {
-      run_lstm_cell(*state.linear, *state.hidden, state.shift, state.hidden_shift, state.inputs, state.outputs, *pool);
+      run_lstm_cell(*state.linear, *state.hidden, state.folded.shift, state.hidden_shift, state.inputs, state.outputs, *pool);
       return;
     }
     const Epilogue epilogue = epilogue_of(step, state);
     float* y = state.outputs[0]->f32();
     const Dims& shape = x->spec.shape;
-    if (feeder[i] != i) {
-      const StepState& first = states[feeder[i]];
+    if (pairs.feeder[i] != i) {
+      const StepState& first = states[pairs.feeder[i]];
       const Tensor& image = *first.inputs[0];
-      run_pair({*first.conv, first.shape, epilogue_of(plan.steps[feeder[i]], first)}, {*state.conv, state.shape, epilogue}, image.f32(), size_t(image.spec.shape.size[0]), y, *pool);
+      run_pair({*first.conv, first.shape, epilogue_of(plan.steps[pairs.feeder[i]], first)}, {*state.conv, state.shape, epilogue}, image.f32(), size_t(image.spec.shape.size[0]), y, *pool);
     } else if (step.kind == StepKind::conv) {
       state.conv->run(x->f32(), size_t(shape.size[0]), epilogue, y, *pool);
     } else {
@@ -522,14 +427,14 @@ std::vector<PlanRow> Session::plan(uint64_t batch, int rounds) {
     for (const Node* taken : {step.scale, step.shift, step.norm, step.add, step.activation}) {
       if (taken) row.operation += " + " + taken->op->name;
     }
-    if (inside_->runs_at[i] != i) row.operation += " (inside the next)";
+    if (inside_->pairs.runs_at[i] != i) row.operation += " (inside the next)";
     if (state.linear || state.conv) {
       const size_t slot = step.kind == StepKind::lstm_cell ? 3 : 1;
       row.weight = inside_->graph.parameters[step.inputs[slot].ref.number].name;
       row.kernel = state.linear ? state.linear->name() : state.conv->name();
       row.bytes = (state.linear ? state.linear->bytes() : state.conv->bytes()) + (state.hidden ? state.hidden->bytes() : 0);
     }
-    row.bytes += state.scale.size_bytes() + state.shift.size_bytes() + state.hidden_shift.size_bytes();
+    row.bytes += state.folded.bytes() + state.hidden_shift.size_bytes();
     row.expected_us = state.expected_us;
     row.tried = state.tried;
     std::vector<double> times = state.times_us;
@@ -559,7 +464,7 @@ uint64_t Session::weight_bytes() const {
   uint64_t sum = 0;
   for (const std::unique_ptr<Constant>& constant : inside_->constants) sum += constant ? constant->bytes.size() : 0;
   for (const StepState& state : inside_->states) {
-    sum += state.scale.size_bytes() + state.shift.size_bytes() + state.hidden_shift.size_bytes();
+    sum += state.folded.bytes() + state.hidden_shift.size_bytes();
     if (state.linear) sum += state.linear->bytes();
     if (state.hidden) sum += state.hidden->bytes();
     if (state.conv) sum += state.conv->bytes();

@@ -46,4 +46,10 @@ struct Plan {
 // `specs` are those of the values (shapes.h) at a batch of at least 2, so that a 1 that is to be broadcast shows.
 Plan make_plan(const Graph& graph, const std::vector<Spec>& specs, const std::vector<Spec>& parameters);
 
+// The geometry of a conv step, with the zeros that it took in.
+ConvShape shape_of_conv(const Step& step, const Spec& x, const Spec& weight);
+
+// Convolutions copy their images with padding: refuses so many that take more than `limit` bytes.
+void check_images(const ConvShape& shape, uint64_t images, uint64_t limit);
+
 }  // namespace tersenet

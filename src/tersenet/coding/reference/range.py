@@ -29,11 +29,6 @@ BOTTOM = 2**24
 MAX_PERIOD = 64
 MIN_ROWS = 8
 DECISION_LOG2 = 16
-TRIAL = 4096
-MAX_SEARCH = 2**24
-MAX_REFINE, LEAST_REFINE, MOST_REFINE = 2**16, 32, 2**13
-CENTRES = 4
-PATH_USED, SHORTEST_PATH, LONGEST_PATH = 48, 8, 2**16
 ODD_NODE = 17
 ONE, TREE, ORDERED = 0, 1, 2
 
@@ -102,7 +97,7 @@ class Head:
     run: int = 0
 
 
-def _magnitudes(head: Head, alphabet: int) -> Callable[[int], int]:
+def magnitudes(head: Head, alphabet: int) -> Callable[[int], int]:
     scale = max(0, width_for(alphabet) - 9)
     return lambda value: min(abs(value - head.centre) >> scale, 255)
 
@@ -113,7 +108,7 @@ class _Model:
     def __init__(self, head: Head, alphabet: int) -> None:
         self.tables = tables()
         self.head = head
-        self.magnitude = _magnitudes(head, alphabet)
+        self.magnitude = magnitudes(head, alphabet)
         self.counters: dict[tuple[int, int, int], list[int]] = {}
         self.weights: dict[int, list[int]] = {}
         self.columns = [0] * head.row
@@ -334,7 +329,7 @@ class RangeReader:
             raise TersenetError("the data does not end as its encoder would have ended it; it is damaged")
 
 
-def _head_bytes(head: Head, alphabet: int) -> bytes:
+def head_bytes(head: Head, alphabet: int) -> bytes:
     rows = head.period > 1 or head.row > 0
     out = ByteWriter()
     through = head.states > 0
@@ -356,116 +351,10 @@ def encode_as(head: Head, values: list[int], alphabet: int) -> bytes:
         values = [(v - last + half) % alphabet for v, last in zip(values, [0, *values[:-1]], strict=True)]
     out = RangeWriter()
     _walk(head, alphabet, values, len(values), out.bit, read=False)
-    return _head_bytes(head, alphabet) + out.finish()
+    return head_bytes(head, alphabet) + out.finish()
 
 
-def find_rows(head: Head, values: np.ndarray, alphabet: int) -> Head:
-    """The row, and the period of at most 64, into which dividing the values makes columns differ most.
-
-    A chi-square test of the columns' sums of levels, in sixteenths; a division must be worth half its degrees of freedom
-    more than chance, and 25 more.
-    """
-    n = len(values)
-    if n > MAX_SEARCH:
-        return head
-    magnitude, level = _magnitudes(head, alphabet), tables().level
-    level_of = np.array([level[magnitude(value)] for value in range(alphabet)])
-    levels = level_of[values]
-    total, squares = int(levels.sum()), int((levels * levels).sum())
-    spread = (n * squares - total * total) // n
-    if spread == 0:
-        return head
-    best_row = best_period = 0
-    for row in range(2, n // MIN_ROWS + 1):
-        if n % row:
-            continue
-        between = int((levels.reshape(-1, row).sum(0) ** 2).sum())
-        gain = 16 * (row * between - total * total) // spread - (24 * row + 400)
-        if gain > best_row:
-            best_row, head = gain, replace(head, row=row)
-        if row <= MAX_PERIOD and gain > best_period:
-            best_period, head = gain, replace(head, period=row)
-    return head
-
-
-def find_trellis(head: Head, values: list[int], counts: np.ndarray) -> Head | None:
-    """The head with the trellis that all values are a path through; None if there is none around the commonest values."""
-    n = len(values)
-    centres = [
-        int(value) for value in np.argsort(-counts, kind="stable") if counts[value] and n - counts[value] >= PATH_USED
-    ]
-    for run in range(SHORTEST_PATH, min(n, LONGEST_PATH) + 1):
-        if n % run:
-            continue
-        for states in range(trellis.FEWEST, trellis.MOST + 1):
-            for centre in centres[:CENTRES]:
-                if trellis.follows(states, values, run, centre):
-                    return replace(head, mode=ORDERED, centre=centre, states=states, run=run)
-    return None
-
-
-def refine(best: Head, shortest: bytes, values: list[int], alphabet: int) -> bytes:
-    """Of short streams every head is coded whole: what the first values promise is a few bytes off, and so are sums of
-    columns. One field after another: no row, periods that divide the row (or n), rates, the other mode.
-    """
-    n = len(values)
-    if n > MAX_REFINE or not LEAST_REFINE <= len(shortest) <= MOST_REFINE:
-        return shortest
-
-    def attempt(head: Head) -> None:
-        nonlocal best, shortest
-        if head == best:
-            return
-        made = encode_as(head, values, alphabet)
-        if len(made) < len(shortest):
-            best, shortest = head, made
-
-    attempt(replace(best, row=0))
-    whole = best.row or n
-    for period in range(1, MAX_PERIOD + 1):
-        if whole % period == 0:
-            attempt(replace(best, period=period))
-    for rate in range(13, 17):
-        attempt(replace(best, rate=rate))
-    if not best.states:
-        attempt(replace(best, mode=TREE if best.mode == ORDERED else ORDERED))
-    return shortest
-
-
-def encode(values: np.ndarray, alphabet: int) -> bytes:
-    """Starts from a tree around the most frequent value, keeps what makes the first values shorter, and refines it."""
-    n = len(values)
-    if n == 0:
-        return b""
-    counts = np.bincount(values, minlength=alphabet)
-    centre = int(counts.argmax())
-    if counts[centre] == n:
-        return _head_bytes(Head(ONE, centre), alphabet)
-    numbers: list[int] = values.tolist()
-    best = in_rows = find_rows(Head(TREE, centre), values, alphabet)
-    shortest = encode_as(best, numbers[:TRIAL], alphabet)
-
-    def attempt(head: Head) -> None:
-        nonlocal best, shortest
-        made = encode_as(head, numbers[:TRIAL], alphabet)
-        if len(made) < len(shortest):
-            best, shortest = head, made
-
-    attempt(replace(best, mode=ORDERED))
-    for mode in (TREE, ORDERED):
-        attempt(Head(mode, alphabet >> 1, differences=True))
-    along = find_trellis(in_rows, numbers, counts)
-    if along is not None:
-        attempt(along)
-    if n > TRIAL:
-        shortest = encode_as(best, numbers, alphabet)
-    else:
-        for rate in (14, 13):
-            attempt(replace(best, rate=rate))
-    return refine(best, shortest, numbers, alphabet)
-
-
-def _read_head(data: bytes, alphabet: int, n: int) -> tuple[Head, int]:
+def read_head(data: bytes, alphabet: int, n: int) -> tuple[Head, int]:
     """The head and where the code begins."""
     reader = ByteReader(data)
     flags = reader.u8()
@@ -495,7 +384,7 @@ def decode(data: bytes, *, alphabet: int, n: int) -> np.ndarray:
         if data:
             raise TersenetError(f"{len(data)} bytes came for no values; expected none")
         return np.zeros(0, dtype)
-    head, start = _read_head(data, alphabet, n)
+    head, start = read_head(data, alphabet, n)
     if head.mode == ONE:
         if len(data) > start:
             raise TersenetError(f"{len(data) - start} bytes are left over; expected none")
