@@ -115,26 +115,24 @@ def gap_at(
 
 def gaps(seed: int = 0) -> dict[str, dict[str, float]]:
     """By rate and way: bits, gap to the bound, and the price and damping that made it least."""
-    usual = problem(seed)
+    usual, larger = problem(seed), problem(seed, *LARGER)
     every = [(price, damping, 0.0) for price in PRICES for damping in DAMPINGS]
     pulled = [(price, 1e-6, pull) for price in (0.0, 0.03) for pull in PULLS]
-    ways: dict[str, tuple[bool, int, list[tuple[float, float, float]]]] = {
-        "as shipped": (True, STATES, [SHIPPED]),
-        "as shipped, without the trellis": (True, 0, [SHIPPED]),
-        "one step": (False, 0, every),
-        "a step a column": (True, 0, every),
-        "a trellis of 32 states": (True, STATES, every),
-        "a trellis of 256 states": (True, 256, every),
-        "pulled to zero, no trellis": (True, 0, pulled),
-        "pulled to zero, 32 states": (True, STATES, pulled),
-        "pulled to zero, 256 states": (True, 256, pulled),
-        (in_larger := "pulled to zero, 256 states, 1,024 x 256"): (True, 256, [(0.0, 1e-6, pull) for pull in PULLS]),
+    ways = {
+        "as shipped": (usual, True, STATES, [SHIPPED]),
+        "as shipped, without the trellis": (usual, True, 0, [SHIPPED]),
+        "one step": (usual, False, 0, every),
+        "a step a column": (usual, True, 0, every),
+        "a trellis of 32 states": (usual, True, STATES, every),
+        "a trellis of 256 states": (usual, True, 256, every),
+        "pulled to zero, no trellis": (usual, True, 0, pulled),
+        "pulled to zero, 32 states": (usual, True, STATES, pulled),
+        "pulled to zero, 256 states": (usual, True, 256, pulled),
+        "pulled to zero, 256 states, 1,024 x 256": (larger, True, 256, pulled[: len(PULLS)]),
     }
-    larger = problem(seed, *LARGER)
     found = {}
     for rate in RATES:
-        for way, (by_column, states, settings) in ways.items():
-            weight, hessian = larger if way == in_larger else usual
+        for way, ((weight, hessian), by_column, states, settings) in ways.items():
             tried = []
             for price, damping, pull in settings:
                 bits, gap = gap_at(weight, hessian, rate, price, damping, pull, by_column, states)
