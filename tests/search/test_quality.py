@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from functools import cache
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from blobs import Blobs
@@ -14,7 +16,7 @@ import tersenet
 from tersenet.errors import TersenetError
 from tersenet.graph import capture
 from tersenet.recipes import GoalNotMet, Recipe, Task, load_recipe
-from tersenet.search.quality import Goal, find_point
+from tersenet.search.quality import Goal, Point, _Search, find_point
 
 RATE = {
     "id": "store",
@@ -61,6 +63,31 @@ def test_the_smallest_file_that_loses_no_more_than_allowed(tmp_path):
     assert record.final["drop_points"] <= 1.5
     assert len(data) == min(point["file_bytes"] for point in points if point["drop_points"] <= 1.5)
     assert any(point["file_bytes"] < len(data) for point in points)
+
+
+def test_a_curve_with_a_knee_is_halved_until_a_file_is_near_the_target(monkeypatch, tmp_path):
+    """LeNet-5 by weights alone: below the knee a file is useless, and lines through points to either side end far above."""
+    measured = [
+        (0, 2_000),
+        (9.59, 2_626),
+        (15.32, 33_130),
+        (15.89, 37_581),
+        (21.05, 46_902),
+        (25, 52_467),
+        (50, 107_811),
+        (100, 441_000),
+    ]
+
+    def tried(search, quality):
+        qualities, sizes = zip(*measured)
+        size = round(np.exp(np.interp(quality, qualities, np.log(sizes))))
+        point = Point(quality=quality, file_bytes=size, score=size, drop_points=0, test=None, folder="")
+        search.found[quality] = point, bytes(size), SimpleNamespace(final={}, save=lambda folder: None)
+        return point
+
+    monkeypatch.setattr(_Search, "tried", tried)
+    data, _, _ = find_point(_network(), _task(tmp_path), Goal(target_bytes=34_000))
+    assert 0.6 * 34_000 < len(data) <= 34_000
 
 
 def test_what_cannot_be_kept_is_said_with_the_points_that_were_tried(tmp_path):

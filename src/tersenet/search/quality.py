@@ -79,13 +79,17 @@ def find_point(
     goal.check(task)
     search = _Search(network, task, goal, on_event or (lambda event: None))
     low, high, quality = 0.0, 100.0, float(MIDDLE)
+    moved: list[bool] = []
     for _ in range(goal.points):
         point = search.tried(quality)
         finer = point.file_bytes <= goal.target_bytes if goal.target_bytes is not None else not search.keeps(point)
         low, high = (quality, high) if finer else (low, quality)
         if search.near(point) or high - low < FINEST:
             break
-        quality = search.between(low, high)
+        moved.append(finer)
+        # Where the curve bends, lines come nearer from one side alone and leave the other bound where it is.
+        stuck = moved[-2:] == [finer, finer] and (not finer) in moved
+        quality = search.between(low, high, halve=stuck)
     return search.best()
 
 
@@ -115,14 +119,14 @@ class _Search:
         self.found[quality] = point, data, record
         return point
 
-    def between(self, low: float, high: float) -> float:
+    def between(self, low: float, high: float, *, halve: bool) -> float:
         """The quality to try next: where a line through the two nearest points, of logarithms of bytes against quality,
-        meets the target; the middle where two points are not there or the goal is no size.
+        meets the target; the middle with `halve`, or where two points are not there or the goal is no size.
         """
         target = self.goal.target_bytes
         middle = (low + high) / 2
         near = sorted(self.found, key=lambda one: abs(one - middle))[:2]
-        if target is not None and len(near) == 2:
+        if target is not None and len(near) == 2 and not halve:
             aim = math.log(target * (1 - NEAR / 2))
             (a, x), (b, y) = ((one, math.log(self.found[one][0].file_bytes)) for one in near)
             if x != y:
