@@ -28,6 +28,7 @@ from tersenet.coding.reference import huffman as huffman_reference
 from tersenet.coding.reference import range as range_reference
 from tersenet.coding.reference import rans as rans_reference
 from tersenet.coding.reference import trellis
+from tersenet.coding.reference.range_model import ORDERED, TREE, Head
 from tersenet.ir import Graph, Input, Parameter, Preprocess, Value, make_node
 from tersenet.ir import write as write_graph
 from tersenet.storage import (
@@ -257,19 +258,18 @@ def adaptive() -> Iterator[tuple[str, bytes]]:
         yield f"range_{name}", file_of(stream, coder="range")
     along = path(numbers(640, 7, 4).astype(int) - 3, 5, 32) + 12
     yield "range_trellis", file_of(ints(along, 24), coder="range")
-    head = range_reference.Head
     for states in range(trellis.FEWEST, trellis.MOST + 1):
         values = path(numbers(96, 9, states).astype(int) - 4, states, 24) + 12
-        one = head(range_reference.ORDERED, 12, rate=14, period=4, row=8, states=states, run=24)
+        one = Head(ORDERED, 12, rate=14, period=4, row=8, states=states, run=24)
         data = range_reference.encode_as(one, values.tolist(), 24)
         yield f"range_head_trellis_{2**states}", raw_file(coded_tree(3, ints(values, 24), data), 4 * 96, "int64")
     for name, one in {
-        "tree": head(range_reference.TREE, 8, period=64, row=5),
-        "ordered": head(range_reference.ORDERED, 8, rate=16, row=75),
-        "ordered_lowest": head(range_reference.ORDERED, 0, rate=13, period=12),
-        "ordered_highest": head(range_reference.ORDERED, 23),
-        "tree_of_differences": head(range_reference.TREE, 3, differences=True, period=12, row=12),
-        "ordered_differences": head(range_reference.ORDERED, 12, differences=True),
+        "tree": Head(TREE, 8, period=64, row=5),
+        "ordered": Head(ORDERED, 8, rate=16, row=75),
+        "ordered_lowest": Head(ORDERED, 0, rate=13, period=12),
+        "ordered_highest": Head(ORDERED, 23),
+        "tree_of_differences": Head(TREE, 3, differences=True, period=12, row=12),
+        "ordered_differences": Head(ORDERED, 12, differences=True),
     }.items():
         stream = made["rows"]
         data = range_reference.encode_as(one, stream.stream.values.tolist(), stream.alphabet)

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from tersenet.bits import IntStream, entropy_bits
 from tersenet.coding import encode_smallest, get_coder
 from tersenet.coding.reference import range as reference
-from tersenet.coding.reference import range_encoder as encoder
 from tersenet.coding.reference import trellis
-from tersenet.coding.reference.range import ORDERED, TREE, Head
+from tersenet.coding.reference.range_model import MAX_STRETCH, ORDERED, TREE, Head, tables
 from tersenet.errors import TersenetError
 
 
@@ -27,12 +26,12 @@ def size(coder, values, alphabet):
 
 
 def test_the_tables_are_a_logistic_function_and_its_inverse():
-    tables = reference.tables()
-    x = np.arange(-reference.MAX_STRETCH, reference.MAX_STRETCH + 1) * np.log(257 / 256)
-    assert np.abs(np.array(tables.squash) - 65536 / (1 + np.exp(-x))).max() <= 1
-    assert min(tables.squash) >= 1 and max(tables.squash) <= 65535 and (np.diff(tables.squash) >= 0).all()
-    for top, stretch in enumerate(tables.stretch):
-        assert abs(tables.squash[stretch + reference.MAX_STRETCH] - (16 * top + 8)) <= 64
+    table = tables()
+    x = np.arange(-MAX_STRETCH, MAX_STRETCH + 1) * np.log(257 / 256)
+    assert np.abs(np.array(table.squash) - 65536 / (1 + np.exp(-x))).max() <= 1
+    assert min(table.squash) >= 1 and max(table.squash) <= 65535 and (np.diff(table.squash) >= 0).all()
+    for top, stretch in enumerate(table.stretch):
+        assert abs(table.squash[stretch + MAX_STRETCH] - (16 * top + 8)) <= 64
 
 
 heads = st.builds(
@@ -94,7 +93,7 @@ def test_paths_are_found_and_cost_less_than_their_integers_alone(states):
     numbers = np.rint(np.random.default_rng(states).laplace(size=640)).astype(int)
     values = np.array(path(numbers.tolist(), states, 32, 40))
     data = get_coder("range").encode(stream(values, 80))
-    assert data == encoder.encode(values, 80) and data[0] & 64
+    assert data == reference.encode(values, 80) and data[0] & 64
     assert decode(data, 80, 640) == values.tolist()
     broken = values.copy()
     broken[values > 40] += 1
@@ -187,11 +186,11 @@ def test_without_structure_it_stays_near_the_entropy():
 
 def test_rows_are_found():
     values = levels(96, 288, "columns").ravel().astype(np.uint8)
-    head = encoder.find_rows(Head(TREE, 15), values, 31)
+    head = reference.find_rows(Head(TREE, 15), values, 31)
     assert head.row == 288
     shuffled = np.random.default_rng(4).permutation(values)
-    assert encoder.find_rows(Head(TREE, 15), shuffled, 31) == Head(TREE, 15)
-    assert encoder.find_rows(Head(TREE, 15), levels(96, 288, "kernel").ravel(), 31).period == 9
+    assert reference.find_rows(Head(TREE, 15), shuffled, 31) == Head(TREE, 15)
+    assert reference.find_rows(Head(TREE, 15), levels(96, 288, "kernel").ravel(), 31).period == 9
 
 
 @pytest.mark.parametrize("n", [3000, 9000])
@@ -201,9 +200,9 @@ def test_short_streams_take_the_head_that_is_shortest_on_the_whole(n):
     scale = np.exp(rng.normal(size=60))[np.arange(n) % 60]
     values = np.clip(np.rint(rng.laplace(size=n) * scale / 8), -6, 6).astype(np.int64) + 6
     data = get_coder("range").encode(stream(values, 13))
-    assert data == encoder.encode(values, 13)
-    first = encoder.find_rows(Head(ORDERED, 6), values, 13)
-    chosen, _ = reference.read_head(data, 13, n)
+    assert data == reference.encode(values, 13)
+    first = reference.find_rows(Head(ORDERED, 6), values, 13)
+    chosen, _ = reference._read_head(data, 13, n)
     assert first.period > 1 and chosen != first
     assert len(data) < len(reference.encode_as(first, values.tolist(), 13))
     for rate in range(13, 17):

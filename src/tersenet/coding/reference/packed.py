@@ -10,7 +10,8 @@ READ FIRST
 from __future__ import annotations
 
 import tersenet._core as _core
-from tersenet.coding.reference.range import FAST, MAX_STRETCH, MAX_WEIGHT, Bit, RangeReader, RangeWriter, tables
+from tersenet.coding.reference.range import Bit, RangeReader, RangeWriter
+from tersenet.coding.reference.range_model import FAST, MAX_STRETCH, MAX_WEIGHT, tables
 from tersenet.errors import TersenetError
 
 # How far back the bytes of each view lie.

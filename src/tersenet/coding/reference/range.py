@@ -9,178 +9,28 @@ READ FIRST
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 
 from tersenet.bits import ByteReader, ByteWriter, dtype_for, width_for
 from tersenet.coding.reference import trellis
+from tersenet.coding.reference.range_model import ONE, ORDERED, TREE, Head, Model, magnitudes, tables
 from tersenet.errors import TersenetError
 
-MAX_STRETCH = 2816
-FIRST_WEIGHT = 12000
-MAX_WEIGHT = 2**20
-SLOW, FAST = 1023, 255
-LIMITS = (SLOW, SLOW, FAST, FAST, FAST, FAST)
-LEVELS, MEAN_LEVELS, SIDES = 12, 40, 3
 BOTTOM = 2**24
 MAX_PERIOD = 64
 MIN_ROWS = 8
 DECISION_LOG2 = 16
+TRIAL = 4096
+MAX_SEARCH = 2**24
+MAX_REFINE, LEAST_REFINE, MOST_REFINE = 2**16, 32, 2**13
+CENTRES = 4
+PATH_USED, SHORTEST_PATH, LONGEST_PATH = 48, 8, 2**16
 ODD_NODE = 17
-ONE, TREE, ORDERED = 0, 1, 2
 
 Decide = Callable[[int, int, int, int], int]
 Bit = Callable[[int, int], int]
-
-
-class Tables(NamedTuple):
-    """squash   stretch + MAX_STRETCH -> probability of 65,536
-    stretch  top 12 bits of a probability -> logarithm of its odds, a unit being log(257 / 256)
-    rate     how often a counter moved -> how far it moves next, of 65,536
-    level, mean_level   logarithms of a magnitude, and of a running mean of them in 1/16
-    """
-
-    squash: list[int]
-    stretch: list[int]
-    rate: list[int]
-    level: list[int]
-    mean_level: list[int]
-
-
-@cache
-def tables() -> Tables:
-    squash = [0] * (2 * MAX_STRETCH + 1)
-    odds = one = 2**30
-    for x in range(MAX_STRETCH + 1):
-        squash[MAX_STRETCH + x] = (odds << 16) // (odds + one)
-        squash[MAX_STRETCH - x] = 65536 - squash[MAX_STRETCH + x]
-        odds = odds * 257 >> 8
-    stretch, x = [], -MAX_STRETCH
-    for p in range(4096):
-        while x < MAX_STRETCH and squash[MAX_STRETCH + x + 1] <= 16 * p + 8:
-            x += 1
-        stretch.append(x)
-    rate = [2**17 // (2 * used + 3) for used in range(SLOW + 1)]
-    level = [min(LEVELS - 1, steps(m, 1)) for m in range(256)]
-    mean_level = [min(MEAN_LEVELS - 1, steps(m, 2)) for m in range(4096)]
-    return Tables(squash, stretch, rate, level, mean_level)
-
-
-def steps(m: int, bits: int) -> int:
-    """A logarithm in 2**bits steps an octave; below 2**bits the number itself."""
-    drop = m.bit_length() - 1 - bits
-    return m if drop <= 0 else (drop << bits) + (m >> drop)
-
-
-@dataclass(frozen=True)
-class Head:
-    """What a payload says about itself before the coded values.
-
-    mode          ONE symbol, TREE of the value's bits, or ORDERED: side, class and mantissa of the distance to centre
-    differences   what is coded is v[i] - v[i - 1] + alphabet // 2, modulo the alphabet
-    rate          weights move by error * stretch / 2**rate
-    centre        the value that the first decision is about
-    period, row   values so far apart are alike; 1 and 0 for none
-    states, run   values minus the centre go through a trellis of 2**states states, anew after `run` of them; 0 for none
-    """
-
-    mode: int
-    centre: int
-    differences: bool = False
-    rate: int = 15
-    period: int = 1
-    row: int = 0
-    states: int = 0
-    run: int = 0
-
-
-def magnitudes(head: Head, alphabet: int) -> Callable[[int], int]:
-    scale = max(0, width_for(alphabet) - 9)
-    return lambda value: min(abs(value - head.centre) >> scale, 255)
-
-
-class _Model:
-    """Six counters by what surrounds a value, mixed by weights; see docs/notes/range.md."""
-
-    def __init__(self, head: Head, alphabet: int) -> None:
-        self.tables = tables()
-        self.head = head
-        self.magnitude = magnitudes(head, alphabet)
-        self.counters: dict[tuple[int, int, int], list[int]] = {}
-        self.weights: dict[int, list[int]] = {}
-        self.columns = [0] * head.row
-        self.row_mean = self.local_mean = self.phase = self.column = self.rows = 0
-        self.column_rate = 1
-
-    def begin(self, before: int, second: int, in_period: int, above: int) -> None:
-        """The two values before, the one a period before, the one a row before; the centre where there is none."""
-
-        def level(value: int) -> int:
-            return self.tables.level[self.magnitude(value)]
-
-        def side(value: int) -> int:
-            return (value > self.head.centre) + 1 - (value < self.head.centre)
-
-        mean_level = self.tables.mean_level
-        row, local = mean_level[self.row_mean >> 4], mean_level[self.local_mean >> 4]
-        column = mean_level[self.columns[self.column] >> 4] if self.columns else 0
-        self.context = (
-            0,
-            (level(before) * LEVELS + level(second)) * SIDES + side(before),
-            column * SIDES + side(above),
-            row * (MEAN_LEVELS // 4) + column // 4,
-            local * self.head.period + self.phase,
-            (level(above) * LEVELS + level(in_period)) * SIDES + side(in_period),
-        )
-
-    def predict(self, full: int, node: int, group: int) -> int:
-        counters, stretch = self.counters, self.tables.stretch
-        asked = []
-        for view, context in enumerate(self.context):
-            key = view, context, node if view else full
-            counter = counters.get(key)
-            if counter is None:
-                counter = counters[key] = [2**15, 0]
-            asked.append(counter)
-        self.asked = asked
-        self.stretches = [stretch[counter[0] >> 4] for counter in asked]
-        self.mix = self.weights.setdefault(group, [FIRST_WEIGHT] * 6)
-        x = sum(map(int.__mul__, self.mix, self.stretches)) >> 16
-        self.p = self.tables.squash[max(-MAX_STRETCH, min(MAX_STRETCH, x)) + MAX_STRETCH]
-        return self.p
-
-    def update(self, bit: int) -> None:
-        error = (bit << 16) - self.p
-        rates, mix, rate = self.tables.rate, self.mix, self.head.rate
-        half = 1 << rate - 1
-        for view, counter in enumerate(self.asked):
-            weight = mix[view] + (self.stretches[view] * error + half >> rate)
-            mix[view] = max(-MAX_WEIGHT, min(MAX_WEIGHT, weight))
-            p, used = counter
-            if bit:
-                p += (65535 - p) * rates[used] >> 16
-            else:
-                p -= p * rates[used] >> 16
-            counter[0] = p
-            if used < LIMITS[view]:
-                counter[1] = used + 1
-
-    def end(self, value: int) -> None:
-        m = self.magnitude(value) << 8
-        self.row_mean += (m >> 5) - (self.row_mean >> 5)
-        self.local_mean += (m >> 2) - (self.local_mean >> 2)
-        self.phase = (self.phase + 1) % self.head.period
-        if not self.columns:
-            return
-        mean = self.columns[self.column]
-        self.columns[self.column] = mean - (mean >> self.column_rate) + (m >> self.column_rate)
-        self.column += 1
-        if self.column == self.head.row:
-            self.column, self.rows = 0, self.rows + 1
-            self.column_rate = min(4, (self.rows + 1).bit_length())
 
 
 def _value(head: Head, alphabet: int, width: int, value: int, odd: int, decide: Decide) -> int:
@@ -233,7 +83,7 @@ def _value(head: Head, alphabet: int, width: int, value: int, odd: int, decide: 
 
 def _walk(head: Head, alphabet: int, coded: list[int], n: int, bit: Bit, *, read: bool) -> None:
     """Runs the model over n coded values; with `read` they are appended to `coded`."""
-    model, width = _Model(head, alphabet), width_for(alphabet)
+    model, width = Model(head, alphabet), width_for(alphabet)
 
     def decide(want: int, full: int, node: int, group: int) -> int:
         got = bit(want, model.predict(full, node, group))
@@ -329,7 +179,7 @@ class RangeReader:
             raise TersenetError("the data does not end as its encoder would have ended it; it is damaged")
 
 
-def head_bytes(head: Head, alphabet: int) -> bytes:
+def _head_bytes(head: Head, alphabet: int) -> bytes:
     rows = head.period > 1 or head.row > 0
     out = ByteWriter()
     through = head.states > 0
@@ -351,10 +201,116 @@ def encode_as(head: Head, values: list[int], alphabet: int) -> bytes:
         values = [(v - last + half) % alphabet for v, last in zip(values, [0, *values[:-1]], strict=True)]
     out = RangeWriter()
     _walk(head, alphabet, values, len(values), out.bit, read=False)
-    return head_bytes(head, alphabet) + out.finish()
+    return _head_bytes(head, alphabet) + out.finish()
 
 
-def read_head(data: bytes, alphabet: int, n: int) -> tuple[Head, int]:
+def find_rows(head: Head, values: np.ndarray, alphabet: int) -> Head:
+    """The row, and the period of at most 64, into which dividing the values makes columns differ most.
+
+    A chi-square test of the columns' sums of levels, in sixteenths; a division must be worth half its degrees of freedom
+    more than chance, and 25 more.
+    """
+    n = len(values)
+    if n > MAX_SEARCH:
+        return head
+    magnitude, level = magnitudes(head, alphabet), tables().level
+    level_of = np.array([level[magnitude(value)] for value in range(alphabet)])
+    levels = level_of[values]
+    total, squares = int(levels.sum()), int((levels * levels).sum())
+    spread = (n * squares - total * total) // n
+    if spread == 0:
+        return head
+    best_row = best_period = 0
+    for row in range(2, n // MIN_ROWS + 1):
+        if n % row:
+            continue
+        between = int((levels.reshape(-1, row).sum(0) ** 2).sum())
+        gain = 16 * (row * between - total * total) // spread - (24 * row + 400)
+        if gain > best_row:
+            best_row, head = gain, replace(head, row=row)
+        if row <= MAX_PERIOD and gain > best_period:
+            best_period, head = gain, replace(head, period=row)
+    return head
+
+
+def find_trellis(head: Head, values: list[int], counts: np.ndarray) -> Head | None:
+    """The head with the trellis that all values are a path through; None if there is none around the commonest values."""
+    n = len(values)
+    centres = [
+        int(value) for value in np.argsort(-counts, kind="stable") if counts[value] and n - counts[value] >= PATH_USED
+    ]
+    for run in range(SHORTEST_PATH, min(n, LONGEST_PATH) + 1):
+        if n % run:
+            continue
+        for states in range(trellis.FEWEST, trellis.MOST + 1):
+            for centre in centres[:CENTRES]:
+                if trellis.follows(states, values, run, centre):
+                    return replace(head, mode=ORDERED, centre=centre, states=states, run=run)
+    return None
+
+
+def refine(best: Head, shortest: bytes, values: list[int], alphabet: int) -> bytes:
+    """Of short streams every head is coded whole: what the first values promise is a few bytes off, and so are sums of
+    columns. One field after another: no row, periods that divide the row (or n), rates, the other mode.
+    """
+    n = len(values)
+    if n > MAX_REFINE or not LEAST_REFINE <= len(shortest) <= MOST_REFINE:
+        return shortest
+
+    def attempt(head: Head) -> None:
+        nonlocal best, shortest
+        if head == best:
+            return
+        made = encode_as(head, values, alphabet)
+        if len(made) < len(shortest):
+            best, shortest = head, made
+
+    attempt(replace(best, row=0))
+    whole = best.row or n
+    for period in range(1, MAX_PERIOD + 1):
+        if whole % period == 0:
+            attempt(replace(best, period=period))
+    for rate in range(13, 17):
+        attempt(replace(best, rate=rate))
+    if not best.states:
+        attempt(replace(best, mode=TREE if best.mode == ORDERED else ORDERED))
+    return shortest
+
+
+def encode(values: np.ndarray, alphabet: int) -> bytes:
+    """Starts from a tree around the most frequent value, keeps what makes the first values shorter, and refines it."""
+    n = len(values)
+    if n == 0:
+        return b""
+    counts = np.bincount(values, minlength=alphabet)
+    centre = int(counts.argmax())
+    if counts[centre] == n:
+        return _head_bytes(Head(ONE, centre), alphabet)
+    numbers: list[int] = values.tolist()
+    best = in_rows = find_rows(Head(TREE, centre), values, alphabet)
+    shortest = encode_as(best, numbers[:TRIAL], alphabet)
+
+    def attempt(head: Head) -> None:
+        nonlocal best, shortest
+        made = encode_as(head, numbers[:TRIAL], alphabet)
+        if len(made) < len(shortest):
+            best, shortest = head, made
+
+    attempt(replace(best, mode=ORDERED))
+    for mode in (TREE, ORDERED):
+        attempt(Head(mode, alphabet >> 1, differences=True))
+    along = find_trellis(in_rows, numbers, counts)
+    if along is not None:
+        attempt(along)
+    if n > TRIAL:
+        shortest = encode_as(best, numbers, alphabet)
+    else:
+        for rate in (14, 13):
+            attempt(replace(best, rate=rate))
+    return refine(best, shortest, numbers, alphabet)
+
+
+def _read_head(data: bytes, alphabet: int, n: int) -> tuple[Head, int]:
     """The head and where the code begins."""
     reader = ByteReader(data)
     flags = reader.u8()
@@ -384,7 +340,7 @@ def decode(data: bytes, *, alphabet: int, n: int) -> np.ndarray:
         if data:
             raise TersenetError(f"{len(data)} bytes came for no values; expected none")
         return np.zeros(0, dtype)
-    head, start = read_head(data, alphabet, n)
+    head, start = _read_head(data, alphabet, n)
     if head.mode == ONE:
         if len(data) > start:
             raise TersenetError(f"{len(data) - start} bytes are left over; expected none")
